@@ -1,0 +1,62 @@
+"""The acts of the room `accounts`: whoever changes its tables does it through one of these.
+
+Each act is keyword-only, owns its transaction, and writes what it did to the timeline and what it changed to
+the change log. `now` is the present moment, aware of its zone; `actor` is a user, an API token, or None for
+the system.
+"""
+
+from __future__ import annotations
+
+from csplaybooks.accounts.acts.champions import NewChampion, add_champion, add_champions, change_champion
+from csplaybooks.accounts.acts.companies import (
+    NewAccount,
+    NewIdentity,
+    add_identities,
+    create_accounts,
+    set_facts,
+    set_team_role,
+)
+from csplaybooks.accounts.acts.dated import PeriodResult, PeriodWrite, Verdict, set_periods
+from csplaybooks.accounts.acts.errors import Conflict
+from csplaybooks.accounts.acts.holdings import (
+    NewEntitlement,
+    NewPlanLimit,
+    end_entitlements,
+    set_entitlements,
+    set_plan_limits,
+)
+from csplaybooks.accounts.acts.record import record_changes, timeline_entry, write_timeline
+from csplaybooks.accounts.acts.reviews import NewFinding, add_findings, log_qbr, set_finding_status
+from csplaybooks.accounts.acts.tokens import make_token, revoke_tokens
+
+__all__ = [
+    "Conflict",
+    "NewAccount",
+    "NewChampion",
+    "NewEntitlement",
+    "NewFinding",
+    "NewIdentity",
+    "NewPlanLimit",
+    "PeriodResult",
+    "PeriodWrite",
+    "Verdict",
+    "add_champion",
+    "add_champions",
+    "add_findings",
+    "add_identities",
+    "change_champion",
+    "create_accounts",
+    "end_entitlements",
+    "log_qbr",
+    "make_token",
+    "record_changes",
+    "revoke_tokens",
+    "set_entitlements",
+    "set_facts",
+    "set_finding_status",
+    "set_periods",
+    "set_plan_limits",
+    "set_team_role",
+    "timeline_entry",
+    "write_timeline",
+]

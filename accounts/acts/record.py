@@ -1,0 +1,95 @@
+"""What every act writes beside its rows: the change that tells the evaluator, the timeline people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+
+from csplaybooks.accounts import hooks
+from csplaybooks.accounts.models import ApiToken, Change, TimelineEntry
+from csplaybooks.conf import company_time_zone
+
+#: Who acted, when nobody did.
+SYSTEM = "system"
+
+
+def require_aware(**moments: datetime | None) -> None:
+    """Raise ValueError for a moment without a time zone: it names no instant."""
+    for name, moment in moments.items():
+        if moment is not None and moment.utcoffset() is None:
+            raise ValueError(f"{name} needs a time zone: {moment!r}")
+
+
+def actor_label(actor: Any) -> str:
+    """Who did it, in words: a user's name, a token's name, `system` for None."""
+    if actor is None:
+        return SYSTEM
+    if isinstance(actor, ApiToken):
+        return f"token {actor.name}"[:200]
+    return str(actor.get_full_name() or actor.get_username())[:200]
+
+
+def acting_user(actor: Any) -> Any:
+    """The user to point at, or None where nobody or a token acted."""
+    return None if actor is None or isinstance(actor, ApiToken) else actor
+
+
+def record_changes(*, kind: str, account_ids: Iterable[int | None], now: datetime) -> list[Change]:
+    """Write one change for each different account (None: every account may be touched), in the order given.
+
+    Tells the evaluator once, by `hooks.inputs_arrived`. Call it inside the transaction that writes the
+    inputs, so that a run never sees the one without the other. No accounts: nothing is written and nobody is
+    told.
+    """
+    require_aware(now=now)
+    changes = Change.objects.bulk_create(
+        Change(kind=kind, account_id=account_id, recorded_at=now) for account_id in dict.fromkeys(account_ids)
+    )
+    if changes:
+        hooks.inputs_arrived.send(sender=Change, kind=kind)
+    return list(changes)
+
+
+def timeline_entry(
+    *,
+    account_id: int,
+    at: datetime,
+    now: datetime,
+    kind: str,
+    text: str,
+    subject: models.Model | None = None,
+    actor: Any = None,
+    data: dict[str, Any] | None = None,
+) -> TimelineEntry:
+    """One line of an account's story, not saved yet: hand it to `write_timeline` with the others of the act.
+
+    `at` is when it happened, `now` when it is written down. The subject may live in any room: it is kept as
+    type, id and label.
+    """
+    require_aware(at=at, now=now)
+    return TimelineEntry(
+        account_id=account_id,
+        at=at,
+        recorded_at=now,
+        kind=kind,
+        text=text,
+        subject_type="" if subject is None else subject._meta.label_lower,
+        subject_id=None if subject is None else subject.pk,
+        subject_label="" if subject is None else str(subject)[:200],
+        actor=acting_user(actor),
+        actor_label=actor_label(actor),
+        data=data or {},
+    )
+
+
+def when_from(effective_at: datetime, now: datetime) -> str:
+    """The end of a line about the future: the day from which it holds. Empty for what holds already."""
+    return f", from {effective_at.astimezone(company_time_zone()):%Y-%m-%d} on" if effective_at > now else ""
+
+
+def write_timeline(entries: Iterable[TimelineEntry]) -> list[TimelineEntry]:
+    """Write the lines of one act, in its transaction."""
+    return list(TimelineEntry.objects.bulk_create(entries))

@@ -1,0 +1,125 @@
+"""How other systems get in: hashed, scoped tokens, and the memory of acts already answered."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from csplaybooks.accounts.base import OperationsQuerySet
+from csplaybooks.accounts.models.company import Account
+
+TOKEN_START = "csp_"  # noqa: S105 - a public marker by which leaked tokens can be found, not a secret
+PREFIX_LENGTH = 12
+
+
+class ApiTokenQuerySet(OperationsQuerySet):
+    """Tokens; only the digest is stored."""
+
+    def valid_at(self, now: datetime) -> Self:
+        """Tokens neither revoked nor expired at `now`."""
+        return self.filter(
+            Q(revoked_at__isnull=True) | Q(revoked_at__gt=now), Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+        )
+
+
+class ApiToken(models.Model):
+    """A token of one integration: 256 random bits, kept as SHA-256, shown once when it is made.
+
+    `scopes` are strings such as `signals:write` or `plays:read`; writing does not imply reading.
+    """
+
+    SCOPES = (
+        "signals:write",
+        "readings:write",
+        "accounts:read",
+        "plays:read",
+    )
+
+    name = models.CharField(max_length=200)
+    prefix = models.CharField(max_length=PREFIX_LENGTH, unique=True, editable=False)
+    digest = models.CharField(max_length=64, editable=False)
+    scopes = models.JSONField(default=list)
+    limited_to_accounts = models.BooleanField(
+        default=False, help_text="See and write only the accounts chosen below."
+    )
+    accounts = models.ManyToManyField(Account, related_name="+", blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        null=True,
+        blank=True,
+        editable=False,
+    )
+    created_at = models.DateTimeField(editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API token"
+        ordering = ("name", "pk")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    def has_scope(self, scope: str) -> bool:
+        """Whether this token was given `scope`, such as `signals:write`."""
+        return scope in self.scopes
+
+    @staticmethod
+    def new_secret() -> str:
+        """A new token value: the marker, then 256 random bits."""
+        return TOKEN_START + secrets.token_urlsafe(32)
+
+    @staticmethod
+    def digest_of(value: str) -> str:
+        """The SHA-256 of a token value. No salt or stretching: 256 random bits cannot be guessed."""
+        return hashlib.sha256(value.encode()).hexdigest()
+
+    @staticmethod
+    def prefix_of(value: str) -> str:
+        """The part of a token value that finds its row."""
+        return value[:PREFIX_LENGTH]
+
+
+class IdempotencyKey(models.Model):
+    """An act already answered: the same key with the same body gets the same answer again."""
+
+    token = models.ForeignKey(ApiToken, on_delete=models.CASCADE, related_name="+", null=True, blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", null=True, blank=True
+    )
+    key = models.CharField(max_length=200)
+    body_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Null while the act still runs.")
+    answer = models.JSONField(null=True, blank=True)
+
+    objects: Any = OperationsQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-created_at", "-pk")
+        indexes = [
+            # The daily pruning of old keys.
+            models.Index(fields=["created_at"], name="csp_idempotency_created"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["token", "key"], name="csp_idempotency_token_key", condition=Q(token__isnull=False)
+            ),
+            models.UniqueConstraint(
+                fields=["user", "key"], name="csp_idempotency_user_key", condition=Q(user__isnull=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key

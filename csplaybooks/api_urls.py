@@ -1,0 +1,53 @@
+"""The routes of the REST API, version 1."""
+
+from __future__ import annotations
+
+from django.urls import include, path, re_path, reverse
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.routers import SimpleRouter
+
+from csplaybooks.accounts.api import AccountViewSet
+from csplaybooks.api.views import ApiView, not_found_view
+from csplaybooks.playbooks.api import PlayViewSet
+from csplaybooks.signals.api import ReadingsView, SignalsView
+
+
+class IndexView(ApiView):
+    """The endpoints there are, by name, for whoever is signed in."""
+
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: Request) -> Response:
+        """The addresses of all endpoints."""
+        names = {
+            "accounts": "accounts-list",
+            "plays": "plays-list",
+            "readings": "readings",
+            "signals": "signals",
+        }
+        match = request.resolver_match
+        namespace = f"{match.namespace}:" if match is not None and match.namespace else ""
+        return Response(
+            {
+                name: request.build_absolute_uri(reverse(f"{namespace}{route}"))
+                for name, route in names.items()
+            }
+        )
+
+
+app_name = "api"
+
+router = SimpleRouter()
+router.register("accounts", AccountViewSet, basename="accounts")
+router.register("plays", PlayViewSet, basename="plays")
+
+urlpatterns = [
+    path("", IndexView.as_view(), name="index"),
+    path("signals/", SignalsView.as_view(), name="signals"),
+    path("readings/", ReadingsView.as_view(), name="readings"),
+    path("", include(router.urls)),
+    # Last: every other address below is answered by a problem document too.
+    re_path("", not_found_view, name="not-found"),
+]

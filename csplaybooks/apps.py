@@ -1,0 +1,26 @@
+"""The app that owns the shared templates and the system checks."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from django.apps import AppConfig
+
+_here = Path(__file__).resolve().parent
+
+
+class CsplaybooksConfig(AppConfig):
+    """The plugin's face: no models; pages and mails under ``templates/csplaybooks/``."""
+
+    name = "csplaybooks"
+    label = "csplaybooks"
+    verbose_name = "Expansion playbooks"
+    default_auto_field = "django.db.models.BigAutoField"
+    # Where ``templates/`` lies: inside the package in a wheel, beside it in a checkout. Stating it lets the
+    # app directories loader find the templates in both, in a host too, without a DIRS setting.
+    path = str(_here if (_here / "templates").is_dir() else _here.parent)
+
+    def ready(self) -> None:
+        """Register the system checks, which they do by being imported. No query is made here."""
+        import_module("csplaybooks.checks")

@@ -1,0 +1,134 @@
+"""The plugin's settings: one dict `CSPLAYBOOKS` in the site's Django settings.
+
+Read them as attributes of `csplaybooks_settings`. Nothing is read at import and nothing is cached, so that
+`override_settings` holds at once. `DEFAULTS` lists every key with its default, type and help: the system
+checks (`csplaybooks.checks`) and the documentation are made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, overload
+from zoneinfo import ZoneInfo
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Setting(Generic[T]):
+    """One key of `CSPLAYBOOKS`; as an attribute of `PluginSettings` it reads the site's value or its default.
+
+    `type` is the class of a fitting value (a bool is no int; of a list, every item is a str). `minimum` is
+    the least number allowed; a str or a list may never be empty.
+    """
+
+    default: T
+    type: type[T]
+    help: str
+    minimum: int | None = None
+    name: str = field(default="", init=False)
+
+    def __set_name__(self, owner: object, name: str) -> None:
+        object.__setattr__(self, "name", name)
+
+    @overload
+    def __get__(self, instance: None, owner: object) -> Setting[T]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: object) -> T: ...
+
+    def __get__(self, instance: object | None, owner: object) -> Setting[T] | T:
+        if instance is None:
+            return self
+        # A copy, so that whoever changes the list they got does not change the default.
+        value: T = copy(site_values().get(self.name, self.default))
+        return value
+
+    def fits(self, value: object) -> bool:
+        """Whether `value` is of the right type."""
+        if isinstance(value, list | tuple) and self.type is list:
+            return all(isinstance(item, str) for item in value)
+        return isinstance(value, self.type) and (self.type is bool or not isinstance(value, bool))
+
+
+def site_values() -> Mapping[str, Any]:
+    """The site's own `CSPLAYBOOKS`, empty where there is none.
+
+    Raises ImproperlyConfigured when it is no dict.
+    """
+    values = getattr(django_settings, "CSPLAYBOOKS", {})
+    if not isinstance(values, Mapping):
+        raise ImproperlyConfigured(f"CSPLAYBOOKS must be a dict, not {type(values).__name__}.")
+    return values
+
+
+class PluginSettings:
+    """All keys of `CSPLAYBOOKS`. An attribute that is none of them is an AttributeError."""
+
+    __slots__ = ()
+
+    TIME_ZONE = Setting(
+        "UTC",
+        str,
+        "The company's time zone, an IANA name. Dates (tenure, renewal, season) are its calendar days.",
+    )
+    CURRENCY = Setting(
+        "USD", str, "The reporting currency, an ISO 4217 code. All money is kept in its minor units as well."
+    )
+
+    INTAKE_MAX_ITEMS = Setting(
+        5000, int, "The most items one intake request may bring; a bigger batch is refused whole.", minimum=1
+    )
+    INTAKE_MAX_BYTES = Setting(
+        10_000_000, int, "The biggest body of an intake request, in bytes (unpacked).", minimum=1
+    )
+    INTAKE_MAX_DEPTH = Setting(
+        8, int, "How deep objects and arrays may nest in an intake request.", minimum=2
+    )
+    INTAKE_FUTURE_TOLERANCE_SECONDS = Setting(
+        600,
+        int,
+        "How far ahead of our clock a sender's may run, in seconds. What lies further ahead is refused.",
+        minimum=0,
+    )
+
+    API_MAX_BYTES = Setting(
+        2_000_000, int, "The biggest body of any other request to the API, in bytes.", minimum=1
+    )
+    API_MAX_DEPTH = Setting(16, int, "How deep objects and arrays may nest in any other body.", minimum=2)
+    AUTHENTICATION_CLASSES = Setting(
+        [
+            "csplaybooks.accounts.authentication.TokenAuthentication",
+            "rest_framework.authentication.SessionAuthentication",
+        ],
+        list,
+        "Who may knock at the API: dotted paths of REST framework authentication classes, in order.",
+    )
+    PAGE_SIZE = Setting(50, int, "Rows on a page of a list when the reader names no page_size.", minimum=1)
+    PAGE_SIZE_MAX = Setting(500, int, "The most rows on a page; a bigger page_size is cut to it.", minimum=1)
+
+    MAX_ATTEMPTS = Setting(
+        5, int, "How often the pipeline tries a row that fails before it is put into the tray.", minimum=1
+    )
+    RETRY_SECONDS = Setting(60, int, "How long a failed row waits for its next try, in seconds.", minimum=1)
+    FULL_RUN_MINUTES = Setting(
+        60, int, "How often all triggers are evaluated over all accounts, in minutes.", minimum=1
+    )
+
+
+csplaybooks_settings = PluginSettings()
+
+#: Every key, by name: what the checks and the documentation read.
+DEFAULTS: dict[str, Setting[Any]] = {
+    name: setting for name, setting in vars(PluginSettings).items() if isinstance(setting, Setting)
+}
+
+
+def company_time_zone() -> ZoneInfo:
+    """The company's time zone (`TIME_ZONE`), in which dates are calendar days."""
+    return ZoneInfo(csplaybooks_settings.TIME_ZONE)

@@ -1,0 +1,11 @@
+"""The stand-alone site as a WSGI application: ``gunicorn csplaybooks.wsgi``."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "csplaybooks.settings")
+
+application = get_wsgi_application()

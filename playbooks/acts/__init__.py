@@ -1,0 +1,1 @@
+"""What can be done with playbooks and plays: one function for each act, with its transaction and timeline entry."""

@@ -1,0 +1,288 @@
+"""Acts on plays: open by hand, assign, start, touch, pause, resume, close.
+
+Each takes a set of play ids and answers per id: None where it was done, or why not, in words that name what is
+possible. Each claims its plays by a conditional UPDATE, so that of two people at the same instant one wins and the
+other is told.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
+from csplaybooks.accounts.models import Account, TeamMember
+from csplaybooks.playbooks.clockwork import recompute
+from csplaybooks.playbooks.intervals import Move, move_plays
+from csplaybooks.playbooks.models import (
+    Clock,
+    Interval,
+    Outcome,
+    Pause,
+    Play,
+    Playbook,
+    Stage,
+    State,
+    Touch,
+)
+from csplaybooks.playbooks.moves import allowed_q, refusal
+from csplaybooks.playbooks.pipeline.opening import Opening, build_plays, save_plays
+from csplaybooks.playbooks.pokes import poke
+
+Answers = dict[int, str | None]
+
+
+def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: datetime, actor: Any = None) -> Play:
+    """Open a play of a published playbook for an account, with the reason a person gives; guards do not hold it.
+
+    Raises ValidationError, naming the field, when the reason is empty, the playbook was never published, the account
+    was deleted or merged away, or has an open play of the motion already.
+    """
+    if not reason.strip():
+        raise ValidationError({"reason": "Say why you open it by hand."})
+    with transaction.atomic():
+        playbook = Playbook.objects.select_related("published").filter(pk=playbook_id).first()
+        if playbook is None or playbook.published is None:
+            raise ValidationError({"playbook": "This playbook was never published."})
+        account = Account.objects.filter(pk=account_id, deleted_at__isnull=True, merged_into__isnull=True).first()
+        if account is None:
+            raise ValidationError({"account": "This account was deleted or merged into another."})
+        (play,) = build_plays(
+            [Opening(account.pk, playbook.published, (), origin=Play.Origin.HAND, reason=reason.strip())], now
+        )
+        if not save_plays([play], now):
+            raise ValidationError(
+                {"account": f"{account} has an open play of this motion already: {playbook.get_motion_display()}."}
+            )
+        write_timeline(
+            [
+                timeline_entry(
+                    account_id=account.pk,
+                    at=now,
+                    now=now,
+                    kind="play_opened",
+                    text=f"{playbook.name} opened by hand: {reason.strip()}",
+                    subject=play,
+                    actor=actor,
+                )
+            ]
+        )
+        poke("work")
+    return play
+
+
+def assign_plays(*, play_ids: Iterable[int], owner_id: int, now: datetime, actor: Any = None) -> Answers:
+    """Make a team member the owner and holder of plays. Whoever holds an offer loses it with the old owner.
+
+    Raises ValidationError when the member has left.
+    """
+    owner = TeamMember.objects.active().filter(pk=owner_id).first()
+    if owner is None:
+        raise ValidationError({"owner": "This team member has left, or never was."})
+
+    def move(play: Play) -> Move:
+        stage = Stage.OWNED if play.stage == Stage.ROUTED else Stage(play.stage)
+        return Move(play.pk, stage, State.WORKING, owner.pk, owner.pk, Interval.HeldBy.MEMBER)
+
+    def after(plays: Sequence[Play]) -> None:
+        Play.objects.filter(pk__in=[play.pk for play in plays]).update(tray_at=None)
+        poke("work")
+
+    return _act("assign", play_ids, move, lambda play: f"Assigned to {owner.name}", now, actor, after=after)
+
+
+def start_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -> Answers:
+    """Take plays up: from owned to running."""
+    return _act("start", play_ids, lambda play: _stay(play, stage=Stage.RUNNING), lambda play: "Started", now, actor)
+
+
+def log_touch(
+    *,
+    play_ids: Iterable[int],
+    channel: str,
+    now: datetime,
+    at: datetime | None = None,
+    direction: str = Touch.Direction.OUT,
+    by_member_id: int | None = None,
+    note: str = "",
+    actor: Any = None,
+) -> Answers:
+    """Log a contact on plays, made at `at` (default: now); the first one stops the clock of the first touch.
+
+    A play that was not taken up yet is started by it.
+    """
+    moment = at or now
+
+    def after(plays: Sequence[Play]) -> None:
+        Touch.objects.bulk_create(
+            [
+                Touch(
+                    play=play,
+                    account_id=play.account_id,
+                    channel=channel,
+                    direction=direction,
+                    by_member_id=by_member_id,
+                    at=moment,
+                    note=note,
+                )
+                for play in plays
+            ]
+        )
+        if direction == Touch.Direction.OUT:
+            _finish_clocks(plays, Clock.Target.FIRST_TOUCH, moment, now)
+
+    label = Touch.Channel(channel).label
+    return _act(
+        "touch",
+        play_ids,
+        lambda play: _stay(play, stage=Stage.RUNNING) if play.stage == Stage.OWNED else None,
+        lambda play: f"Contact logged: {label}" + (f": {note[:200]}" if note else ""),
+        now,
+        actor,
+        after=after,
+    )
+
+
+def pause_plays(
+    *, play_ids: Iterable[int], reason: str, now: datetime, wakes_at: datetime | None = None, actor: Any = None
+) -> Answers:
+    """Pause plays until `wakes_at`, or until somebody resumes them; clocks stand meanwhile, the customer holds.
+
+    Raises ValidationError without a reason, or when the wake-up date is not in the future.
+    """
+    if not reason.strip():
+        raise ValidationError({"reason": "Say what is waited for."})
+    if wakes_at is not None and wakes_at <= now:
+        raise ValidationError({"wakes_at": "The wake-up date must lie in the future."})
+
+    def move(play: Play) -> Move:
+        return Move(play.pk, Stage(play.stage), State.PAUSED, play.owner_id, None, Interval.HeldBy.CUSTOMER)
+
+    def after(plays: Sequence[Play]) -> None:
+        intervals = Interval.objects.filter(play__in=plays, valid_to__isnull=True)
+        Pause.objects.bulk_create(
+            [
+                Pause(play_id=interval.play_id, interval=interval, reason=reason.strip(), wakes_at=wakes_at)
+                for interval in intervals
+            ]
+        )
+        recompute(list(Clock.objects.ticking().filter(play__in=plays)))
+
+    return _act("pause", play_ids, move, lambda play: f"Paused: {reason.strip()}", now, actor, after=after)
+
+
+def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -> Answers:
+    """Take paused plays up again where they stood; their clocks go on."""
+
+    def move(play: Play) -> Move:
+        return Move(play.pk, Stage(play.stage), State.WORKING, play.owner_id, play.owner_id, Interval.HeldBy.MEMBER)
+
+    def after(plays: Sequence[Play]) -> None:
+        recompute(list(Clock.objects.ticking().filter(play__in=plays)))
+
+    return _act("resume", play_ids, move, lambda play: "Resumed", now, actor, after=after)
+
+
+def close_plays(
+    *, play_ids: Iterable[int], outcome: str, now: datetime, reason: str = "", actor: Any = None
+) -> Answers:
+    """Close plays with an outcome. Raises ValidationError for a decline without a reason.
+
+    The clock of the close is met or missed; what else still ticks is called off.
+    """
+    if outcome == Outcome.DECLINED and not reason.strip():
+        raise ValidationError({"reason": "Say why it was declined."})
+
+    def move(play: Play) -> Move:
+        return Move(
+            play.pk,
+            Stage.CLOSED,
+            State(play.state),
+            play.owner_id,
+            play.holder_id,
+            Interval.HeldBy.MEMBER,
+            outcome=outcome,
+            outcome_reason=reason.strip(),
+        )
+
+    def after(plays: Sequence[Play]) -> None:
+        _finish_clocks(plays, Clock.Target.CLOSED, now, now)
+        _call_off_clocks(plays, now)
+
+    verb = {Outcome.WON: "win", Outcome.LOST: "lose", Outcome.DECLINED: "decline"}.get(Outcome(outcome), outcome)
+    text = Outcome(outcome).label + (f": {reason.strip()}" if reason.strip() else "")
+    return _act(verb, play_ids, move, lambda play: text, now, actor, after=after)
+
+
+def _stay(play: Play, *, stage: Stage) -> Move:
+    return Move(play.pk, stage, State(play.state), play.owner_id, play.holder_id, Interval.HeldBy.MEMBER)
+
+
+def _act(
+    verb: str,
+    play_ids: Iterable[int],
+    move: Callable[[Play], Move | None],
+    text: Callable[[Play], str],
+    now: datetime,
+    actor: Any,
+    *,
+    after: Callable[[Sequence[Play]], None] | None = None,
+) -> Answers:
+    """What all acts on plays share: claim those that may, move them, write the timeline; answer for the others."""
+    wanted = list(dict.fromkeys(play_ids))
+    with transaction.atomic():
+        token = uuid.uuid4()
+        Play.objects.filter(allowed_q(verb), pk__in=wanted).update(claim=token)
+        plays = list(Play.objects.filter(pk__in=wanted, claim=token).select_related("account", "playbook"))
+        move_plays([chosen for play in plays if (chosen := move(play)) is not None], now)
+        if plays and after is not None:
+            after(plays)
+        write_timeline(
+            [
+                timeline_entry(
+                    account_id=play.account_id,
+                    at=now,
+                    now=now,
+                    kind=f"play_{verb}",
+                    text=f"{play.playbook.name}: {text(play)}",
+                    subject=play,
+                    actor=actor,
+                )
+                for play in plays
+            ]
+        )
+        done = {play.pk for play in plays}
+        others = {play.pk: play for play in Play.objects.filter(pk__in=[pk for pk in wanted if pk not in done])}
+    return {pk: None if pk in done else refusal(verb, others.get(pk)) for pk in wanted}
+
+
+def _finish_clocks(plays: Sequence[Play], target: str, at: datetime, now: datetime) -> None:
+    """The promise was kept at `at`: met, or missed where a breach stands written or was due before that."""
+    clocks = list(Clock.objects.ticking().filter(play__in=plays, target=target))
+    recompute(clocks)
+    for clock in clocks:
+        if clock.breached_at is None and clock.due_at is not None and clock.due_at < at:
+            # The watcher has not come by yet: the breach is written here, so that it is never lost.
+            clock.breached_at, clock.noticed_at = clock.due_at, now
+        clock.state = Clock.State.MISSED if clock.breached_at is not None else Clock.State.MET
+        clock.done_at = at
+        clock.next_event_at = None
+    Clock.objects.ticking().bulk_update(
+        clocks, ["state", "done_at", "next_event_at", "breached_at", "noticed_at"], batch_size=500
+    )
+
+
+def _call_off_clocks(plays: Sequence[Play], now: datetime) -> None:
+    ticking = Clock.objects.ticking().filter(play__in=plays)
+    ticking.filter(breached_at__isnull=True).update(
+        state=Clock.State.CANCELLED, done_at=now, next_event_at=None, is_stale=False
+    )
+    # A breach that stands written stays one.
+    Clock.objects.ticking().filter(play__in=plays).update(
+        state=Clock.State.MISSED, done_at=now, next_event_at=None, is_stale=False
+    )

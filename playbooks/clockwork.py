@@ -1,0 +1,144 @@
+"""What the rows of clocks and calendars mean: calendars as values, due times, and the next thing to happen.
+
+A clock's times always follow from its play's intervals; nothing here patches a due time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from csplaybooks.playbooks.business_time import Block, BusinessCalendar, due_at, moment_at_share
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, State
+
+Pauses = list[tuple[datetime, datetime | None]]
+
+
+def calendar_values(calendar_ids: Iterable[int]) -> dict[int, BusinessCalendar]:
+    """The calendars with these ids as frozen values; three queries.
+
+    Raises `business_time.CalendarError` for rows that make no calendar.
+    """
+    calendars = Calendar.objects.filter(pk__in=set(calendar_ids)).prefetch_related("blocks", "days")
+    return {calendar.pk: calendar_value(calendar) for calendar in calendars}
+
+
+def calendar_value(calendar: Calendar) -> BusinessCalendar:
+    """One calendar's rows as a frozen value."""
+    week: list[list[Block]] = [[] for _ in range(7)]
+    for block in calendar.blocks.all():
+        week[block.weekday].append(Block(block.start_minute, block.end_minute))
+    closed: set[date] = set()
+    special: dict[date, list[Block]] = defaultdict(list)
+    for day in calendar.days.all():
+        if day.start_minute is None:
+            closed.add(day.day)
+        else:
+            special[day.day].append(Block(day.start_minute, day.end_minute))
+    return BusinessCalendar(
+        zone=calendar.zone,
+        week=tuple(tuple(blocks) for blocks in week),
+        closed_dates=frozenset(closed),
+        special_dates={day: tuple(blocks) for day, blocks in special.items()},
+    )
+
+
+def pauses_of(play_ids: Iterable[int]) -> dict[int, Pauses]:
+    """The paused stretches of plays, by play id; one query. A lasting pause ends at None."""
+    paused: dict[int, Pauses] = defaultdict(list)
+    rows = Interval.objects.filter(play__in=set(play_ids), state=State.PAUSED).order_by("play", "seq")
+    for play_id, valid_from, valid_to in rows.values_list("play", "valid_from", "valid_to"):
+        paused[play_id].append((valid_from, valid_to))
+    return paused
+
+
+@dataclass(frozen=True)
+class Due:
+    """One event of a clock: what, at which level, and when it is due."""
+
+    kind: ClockEvent.Kind
+    level: int
+    at: datetime
+
+
+def promise(clock: Clock) -> timedelta:
+    """How long was promised."""
+    return timedelta(seconds=clock.promised_seconds)
+
+
+def working_calendar(clock: Clock, calendars: Mapping[int, BusinessCalendar]) -> BusinessCalendar | None:
+    """The calendar that counts for a clock; None where every hour counts."""
+    if clock.hours == Clock.Hours.WALL or clock.calendar_id is None:
+        return None
+    return calendars[clock.calendar_id]
+
+
+def schedule(clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses) -> list[Due]:
+    """Everything that will happen on a clock if nobody acts, in order; short while a pause lasts.
+
+    Warnings at their shares of the promise, the breach when it is due, and the rungs of the ladder after it, in
+    hours of the same kind.
+    """
+    events: list[Due] = []
+    for percent in sorted(clock.warn_percents):
+        at = moment_at_share(calendar, clock.started_at, promise(clock), percent, pauses)
+        if at is not None:
+            events.append(Due(ClockEvent.Kind.WARNED, percent, at))
+    due = due_at(calendar, clock.started_at, promise(clock), pauses)
+    if due is not None:
+        events.append(Due(ClockEvent.Kind.BREACHED, 0, due))
+        for rung, wait in enumerate(clock.escalation_waits, start=1):
+            at = due_at(calendar, clock.started_at, promise(clock) + timedelta(seconds=wait), pauses)
+            if at is not None:
+                events.append(Due(ClockEvent.Kind.ESCALATED, rung, max(at, due)))
+    return events
+
+
+def outstanding(events: Sequence[Due], written: Iterable[tuple[str, int]]) -> list[Due]:
+    """The events that have not been written yet, in order."""
+    done = set(written)
+    return sorted(
+        (event for event in events if (event.kind, event.level) not in done), key=lambda event: event.at
+    )
+
+
+def set_times(
+    clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses, written: Iterable[tuple[str, int]]
+) -> None:
+    """Compute the clock's `due_at`, `next_event_at` and state anew, on the object only; it must still tick."""
+    events = schedule(clock, calendar, pauses)
+    breach = next((event.at for event in events if event.kind == ClockEvent.Kind.BREACHED), None)
+    waiting = outstanding(events, written)
+    clock.due_at = breach
+    clock.next_event_at = waiting[0].at if waiting else None
+    if clock.breached_at is not None:
+        clock.state = Clock.State.BREACHED
+    else:
+        lasting = any(end is None for _, end in pauses)
+        clock.state = Clock.State.PAUSED if lasting and breach is None else Clock.State.RUNNING
+    clock.is_stale = False
+
+
+def written_events(clock_ids: Iterable[int]) -> dict[int, set[tuple[str, int]]]:
+    """The events that stand written on clocks, by clock id; one query."""
+    written: dict[int, set[tuple[str, int]]] = defaultdict(set)
+    rows = ClockEvent.objects.filter(clock__in=set(clock_ids)).values_list("clock", "kind", "level")
+    for clock_id, kind, level in rows:
+        written[clock_id].add((kind, level))
+    return written
+
+
+def recompute(clocks: Sequence[Clock]) -> None:
+    """Compute the times of ticking clocks anew from intervals and calendars and save them; constant queries."""
+    calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
+    pauses = pauses_of(clock.play_id for clock in clocks)
+    written = written_events(clock.pk for clock in clocks)
+    for clock in clocks:
+        set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], written[clock.pk])
+    Clock.objects.ticking().bulk_update(
+        clocks, ["due_at", "next_event_at", "state", "is_stale"], batch_size=500
+    )
+
+

@@ -1,0 +1,376 @@
+"""The playbook document: what a playbook is, read from YAML and checked against a JSON schema.
+
+The YAML file, the draft in the admin and the published version are the same document. `read_document` checks it
+and fills in what was left out, so that the code that works with a published version meets whole documents only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema
+import yaml
+
+from csplaybooks.accounts.models import Lifecycle, Motion, Segment
+from csplaybooks.playbooks.guards import guards
+from csplaybooks.playbooks.measures import measures
+from csplaybooks.playbooks.models import Clock, Route
+from csplaybooks.signals.models import Strength
+
+#: A document longer than this is refused before it is parsed.
+MAX_CHARACTERS = 200_000
+
+_KEY = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,79}$"}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 10_000}
+_MINOR = {"type": "integer", "minimum": 0, "maximum": 10**12}
+
+
+class DocumentError(ValueError):
+    """A document that cannot be used; `errors` are (path, message) pairs, the path as in `triggers/0/any/1`."""
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        self.errors = errors
+        super().__init__("; ".join(f"{path}: {message}" if path else message for path, message in errors))
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases (a few bytes of which can stand for gigabytes) and without doubled keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse an alias where it is used."""
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that stands twice in one mapping."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is not text", problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def document_schema() -> dict[str, Any]:
+    """The JSON schema of a playbook document, with every registered measure and guard."""
+    segments = {"type": "array", "items": {"enum": list(Segment.values)}, "minItems": 1, "uniqueItems": True}
+    condition = {
+        "type": "object",
+        "required": ["measure"],
+        "properties": {"measure": {"enum": list(measures())}},
+        # Chosen by the measure's key, so that an error speaks of the measure that was meant.
+        "allOf": [
+            {"if": {"properties": {"measure": {"const": key}}}, "then": measure.schema()}
+            for key, measure in measures().items()
+        ],
+    }
+    amount_rules: dict[str, dict[str, Any]] = {
+        "seats_over": {
+            "meter": {"type": "string", "minLength": 1},
+            "target_percent": {"type": "integer", "minimum": 1, "maximum": 100},
+            "bands": {
+                "type": "array",
+                "maxItems": 20,
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "from_seats": {"type": "integer", "minimum": 1},
+                        "discount_percent": {"type": "integer", "minimum": 0, "maximum": 100},
+                    },
+                    "required": ["from_seats", "discount_percent"],
+                    "additionalProperties": False,
+                },
+            },
+        },
+        "next_plan": {},
+        "list_price": {"product": {"type": "string", "minLength": 1}},
+        "share_of_mrr": {"percent": {"type": "integer", "minimum": 1, "maximum": 1000}},
+        "fixed": {"amount_minor": _MINOR},
+        "unknown": {},
+    }
+    needs = {"seats_over": ["meter"], "share_of_mrr": ["percent"], "fixed": ["amount_minor"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "csplaybooks playbook",
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["key", "name", "motion", "triggers", "routes", "targets"],
+        "properties": {
+            "key": _KEY,
+            "name": {"type": "string", "minLength": 1, "maxLength": 200},
+            "motion": {"enum": list(Motion.values)},
+            "summary": _TEXT,
+            "audience": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "segments": segments,
+                    "lifecycles": {"type": "array", "items": {"enum": list(Lifecycle.values)}, "minItems": 1},
+                    "regions": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                    "plans": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                },
+            },
+            "triggers": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 20,
+                "items": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["key", "any"],
+                    "properties": {
+                        "key": _KEY,
+                        "name": {"type": "string", "minLength": 1, "maxLength": 200},
+                        "strength": {"enum": list(Strength.values)},
+                        "cooldown_days": {"type": "integer", "minimum": 0, "maximum": 3650},
+                        "any": {
+                            "type": "array",
+                            "minItems": 1,
+                            "maxItems": 10,
+                            "items": {
+                                "type": "object",
+                                "additionalProperties": False,
+                                "required": ["all"],
+                                "properties": {
+                                    "all": {"type": "array", "minItems": 1, "maxItems": 10, "items": condition}
+                                },
+                            },
+                        },
+                    },
+                },
+            },
+            "guards": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    guard.key: (
+                        {"oneOf": [{"const": "off"}, guard.schema()]} if guard.can_be_off else guard.schema()
+                    )
+                    for guard in guards()
+                },
+            },
+            "amount": {
+                "type": "object",
+                "required": ["rule"],
+                "properties": {"rule": {"enum": list(amount_rules)}},
+                "allOf": [
+                    {
+                        "if": {"properties": {"rule": {"const": rule}}},
+                        "then": {
+                            "properties": {"rule": {}, **settings},
+                            "required": needs.get(rule, []),
+                            "additionalProperties": False,
+                        },
+                    }
+                    for rule, settings in amount_rules.items()
+                ],
+            },
+            "routes": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 20,
+                "items": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["route"],
+                    "properties": {
+                        "route": {"enum": list(Route.values)},
+                        "when": {
+                            "type": "object",
+                            "additionalProperties": False,
+                            "minProperties": 1,
+                            "properties": {
+                                "segments": segments,
+                                "amount_at_least_minor": _MINOR,
+                                "amount_below_minor": _MINOR,
+                            },
+                        },
+                    },
+                },
+            },
+            "expires_days": {"type": "integer", "minimum": 1, "maximum": 730},
+            "targets": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 10,
+                "items": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["target", "hours"],
+                    "properties": {
+                        "target": {"enum": [Clock.Target.FIRST_TOUCH, Clock.Target.CLOSED]},
+                        "hours": {"type": "number", "minimum": 0, "maximum": 20_000},
+                        "counting": {"enum": list(Clock.Hours.values)},
+                        "routes": {"type": "array", "items": {"enum": list(Route.values)}, "minItems": 1},
+                        "warn_percents": {
+                            "type": "array",
+                            "maxItems": 5,
+                            "uniqueItems": True,
+                            "items": {"type": "integer", "minimum": 1, "maximum": 99},
+                        },
+                        "escalate_after_hours": {
+                            "type": "array",
+                            "maxItems": 5,
+                            "items": {"type": "number", "minimum": 0, "maximum": 1000},
+                        },
+                    },
+                },
+            },
+            "steps": {
+                "type": "array",
+                "maxItems": 30,
+                "items": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["kind", "text"],
+                    "properties": {
+                        "kind": {"enum": ["task", "mail", "prompt", "wait", "trial"]},
+                        "text": _TEXT,
+                    },
+                },
+            },
+            "talk_track": _TEXT,
+        },
+    }
+
+
+def read_document(text: str) -> dict[str, Any]:
+    """Read and check a playbook document; answer it with everything that was left out filled in.
+
+    Raises `DocumentError`, which names each place by its path. Whether the signal types, meters and products that a
+    document names exist is asked when it is published: see `names_used`.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise DocumentError([("", f"the document is longer than {MAX_CHARACTERS:,} characters")])
+    if "\0" in text:
+        raise DocumentError([("", "the document holds a NUL character")])
+    try:
+        document = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a subclass of SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise DocumentError([(where, f"this is not the YAML of a playbook: {error.problem}")]) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DocumentError([("", "this is not YAML")]) from error
+    if not isinstance(document, dict):
+        raise DocumentError([("", "a playbook document is a mapping of names to values")])
+    if errors := [*_not_finite(document), *_schema_errors(document)]:
+        raise DocumentError(errors)
+    _fill(document)
+    if errors := list(_rule_errors(document)):
+        raise DocumentError(errors)
+    return document
+
+
+def _not_finite(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    # YAML knows .nan and .inf; no threshold is one.
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path, "is not a number"
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _not_finite(inner, f"{path}/{key}".lstrip("/"))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _not_finite(inner, f"{path}/{index}".lstrip("/"))
+
+
+def _schema_errors(document: dict[str, Any]) -> list[tuple[str, str]]:
+    validator = jsonschema.Draft202012Validator(document_schema())
+    found: dict[tuple[str, str], None] = {}
+    for error in validator.iter_errors(document):
+        path = "/".join(str(part) for part in error.absolute_path)
+        message = error.message
+        if error.validator == "oneOf" and isinstance(error.instance, dict) and "measure" in error.instance:
+            message = "exactly one of at_least and above is needed"
+        found[path, message[:300]] = None
+    return sorted(found)
+
+
+def _fill(document: dict[str, Any]) -> None:
+    document.setdefault("summary", "")
+    document.setdefault("audience", {})
+    document.setdefault("amount", {"rule": "unknown"})
+    document.setdefault("expires_days", 90)
+    document.setdefault("steps", [])
+    document.setdefault("talk_track", "")
+    for trigger in document["triggers"]:
+        trigger.setdefault("name", trigger["key"].replace("_", " ").capitalize())
+        trigger.setdefault("strength", Strength.STRONG.value)
+        trigger.setdefault("cooldown_days", 30)
+    given = document.setdefault("guards", {})
+    document["guards"] = {
+        guard.key: "off" if given.get(guard.key) == "off" else {**guard.defaults, **given.get(guard.key, {})}
+        for guard in guards()
+    }
+    for target in document["targets"]:
+        target.setdefault("counting", Clock.Hours.WORKING.value)
+        target.setdefault("warn_percents", [50, 80])
+        target.setdefault("escalate_after_hours", [0, 8])
+
+
+def _rule_errors(document: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for name in ("triggers",):
+        keys = [item["key"] for item in document[name]]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                yield f"{name}/{index}/key", f"the key {key} stands twice"
+    targets = [(target["target"], tuple(sorted(target.get("routes", Route.values)))) for target in document["targets"]]
+    for index, (target, routes) in enumerate(targets):
+        if any(target == other and set(routes) & set(others) for other, others in targets[:index]):
+            yield f"targets/{index}", f"the target {target} stands twice for one route"
+    for index, rule in enumerate(document["routes"]):
+        last = index == len(document["routes"]) - 1
+        if last and "when" in rule:
+            yield f"routes/{index}", "the last route is for all that is left, and takes no `when`"
+        if not last and "when" not in rule:
+            yield f"routes/{index}", "a route without `when` takes everything: those after it are never reached"
+    if all(trigger["strength"] == Strength.WEAK for trigger in document["triggers"]):
+        # Weak news (a renewal date, funding) supports a play and never opens one.
+        yield "triggers", "a playbook whose triggers are all weak is refused: at least one must be moderate or strong"
+
+
+@dataclass(frozen=True)
+class NamesUsed:
+    """The keys a document refers to, each with the first path that does."""
+
+    signal_types: dict[str, str]
+    meters: dict[str, str]
+    products: dict[str, str]
+
+
+def names_used(document: dict[str, Any]) -> NamesUsed:
+    """What a document refers to in the catalogue, for checking that it is there."""
+    names = NamesUsed({}, {}, {})
+    for t, trigger in enumerate(document["triggers"]):
+        for g, group in enumerate(trigger["any"]):
+            for c, condition in enumerate(group["all"]):
+                path = f"triggers/{t}/any/{g}/all/{c}"
+                measure = measures()[condition["measure"]]
+                for setting in measure.signal_type_settings:
+                    for key in _listed(condition.get(setting)):
+                        names.signal_types.setdefault(key, f"{path}/{setting}")
+                for setting in measure.meter_settings:
+                    for key in _listed(condition.get(setting)):
+                        names.meters.setdefault(key, f"{path}/{setting}")
+                for key in condition.get("products", []):
+                    names.products.setdefault(key, f"{path}/products")
+    amount = document["amount"]
+    if "meter" in amount:
+        names.meters.setdefault(amount["meter"], "amount/meter")
+    if "product" in amount:
+        names.products.setdefault(amount["product"], "amount/product")
+    return names
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]

@@ -1,0 +1,132 @@
+"""The only evaluator: which accounts meet a trigger at a moment, as known at a mark, and what was found.
+
+Live runs, replays, previews and every "why?" call `evaluate`. A trigger's definition is compiled to one set-based
+query over all accounts (or over those that changed); there is no loop over accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, Value, When
+
+from csplaybooks.accounts.models import Account, AccountFacts, Entitlement
+from csplaybooks.playbooks.measures import Known, Moment, get_measure
+from csplaybooks.playbooks.models import PlaybookVersion
+
+
+@dataclass(frozen=True)
+class TriggerVersion:
+    """One trigger as one published version defines it."""
+
+    trigger_id: int
+    version_id: int
+    definition: Mapping[str, Any]
+    audience: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, version: PlaybookVersion, trigger_ids: Mapping[str, int]) -> list[TriggerVersion]:
+        """All triggers of a version; `trigger_ids` gives the identity of each by its key."""
+        return [
+            cls(trigger_ids[definition["key"]], version.pk, definition, version.document["audience"])
+            for definition in version.document["triggers"]
+        ]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An account that meets a trigger, with what each condition of the group that held found."""
+
+    account_id: int
+    evidence: list[dict[str, Any]]
+
+
+def evaluate(
+    trigger: TriggerVersion, as_of: datetime, known: Known, accounts: Sequence[int] | None = None
+) -> list[Hit]:
+    """Which accounts meet `trigger` at `as_of`, as far as was `known`; one query, whatever the number of accounts.
+
+    `accounts` limits the question to some accounts by id (None: all). Windows are `(as_of - length, as_of]`.
+    Answers are ordered by account id.
+    """
+    moment = Moment(as_of, known, None if accounts is None else tuple(accounts))
+    query, columns = compile_query(trigger, moment)
+    hits = []
+    for row in query.iterator(chunk_size=2000):
+        index = next((i for i in range(len(columns)) if row.get(f"g{i}_holds", True)), 0)
+        evidence = []
+        for settings, names in columns[index]:
+            found = {name: row[column] for name, column in names.items()}
+            measure = get_measure(settings["measure"])
+            evidence.append(
+                {
+                    "measure": settings["measure"],
+                    "words": measure.words(settings, found),
+                    "settings": dict(settings),
+                    "found": {name: _storable(value) for name, value in found.items()},
+                }
+            )
+        hits.append(Hit(row["pk"], evidence))
+    return hits
+
+
+#: For each group, its conditions: (settings, finding's name to column).
+Columns = list[list[tuple[Mapping[str, Any], dict[str, str]]]]
+
+
+def compile_query(trigger: TriggerVersion, moment: Moment) -> tuple[QuerySet[Any, Any], Columns]:
+    """The one query behind `evaluate`, and how to read its rows."""
+    groups: list[Q] = []
+    columns: Columns = []
+    annotations: dict[str, Any] = {}
+    for g, group in enumerate(trigger.definition["any"]):
+        holds = Q()
+        read: list[tuple[Mapping[str, Any], dict[str, str]]] = []
+        for c, settings in enumerate(group["all"]):
+            compiled = get_measure(settings["measure"]).compile(settings, moment)
+            holds &= Q(compiled.holds)
+            names = {name: f"g{g}c{c}_{name}" for name in compiled.found}
+            annotations.update({names[name]: expression for name, expression in compiled.found.items()})
+            read.append((settings, names))
+        groups.append(holds)
+        columns.append(read)
+    if len(groups) > 1:
+        # Which group held is asked of the database, so that the evidence is the one that counted.
+        annotations.update(
+            {
+                f"g{g}_holds": Case(When(holds, then=Value(True)), default=Value(False), output_field=BooleanField())
+                for g, holds in enumerate(groups)
+            }
+        )
+    any_group = groups[0]
+    for holds in groups[1:]:
+        any_group |= holds
+    accounts = Account.objects.filter(audience_q(trigger.audience, moment)).filter(any_group)
+    if moment.accounts is not None:
+        accounts = accounts.filter(pk__in=moment.accounts)
+    return accounts.order_by("pk").values("pk", **annotations), columns
+
+
+def audience_q(audience: Mapping[str, Any], moment: Moment) -> Q:
+    """Whom a playbook is for, over accounts, by the facts that held at the moment. An empty audience is everybody."""
+    conditions = Q()
+    facts = {
+        column: audience[name]
+        for name, column in (("segments", "segment"), ("lifecycles", "lifecycle"), ("regions", "region"))
+        if name in audience
+    }
+    mark = moment.known.mark
+    if facts:
+        holding = AccountFacts.objects.holding_at(moment.as_of, mark).filter(account=OuterRef("pk"))
+        conditions &= Q(Exists(holding.filter(**{f"{column}__in": values for column, values in facts.items()})))
+    if "plans" in audience:
+        held = Entitlement.objects.holding_at(moment.as_of, mark).filter(account=OuterRef("pk"))
+        conditions &= Q(Exists(held.filter(plan__key__in=audience["plans"])))
+    return conditions
+
+
+def _storable(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,209 @@
+"""Factories of the room `playbooks`: the smallest valid rows, the same at every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import factory
+
+from csplaybooks.accounts.factories import START, AccountFactory, TeamMemberFactory
+from csplaybooks.accounts.models import Motion
+from csplaybooks.playbooks import models
+from csplaybooks.playbooks.document import read_document
+
+#: Monday to Friday, nine to five: weekday, first and last minute of the day.
+WEEK = [(weekday, 9 * 60, 17 * 60) for weekday in range(5)]
+
+#: The document of `PlaybookFactory`.
+DRAFT = """\
+key: {key}
+name: {name}
+motion: {motion}
+triggers:
+  - key: seats_above_80
+    any:
+      - all:
+          - {{measure: share_of_limit, meters: [seats], above: 80}}
+routes:
+  - route: csm
+targets:
+  - {{target: first_touch, hours: 8}}
+"""
+
+
+class CalendarFactory(factory.django.DjangoModelFactory):
+    """The default calendar: Monday to Friday, nine to five, UTC. `blocks=[]` leaves the hours out."""
+
+    class Meta:
+        model = models.Calendar
+        django_get_or_create = ("key",)
+        skip_postgeneration_save = True
+
+    key = "office"
+    name = "Office hours"
+    zone = "UTC"
+    is_default = True
+    updated_at = START
+
+    @factory.post_generation
+    def blocks(calendar: Any, create: bool, blocks: Any, **kwargs: Any) -> None:
+        """The open hours of a week: triples of weekday (0 is Monday), first and last minute of the day."""
+        if create and not calendar.blocks.exists():
+            models.CalendarBlock.objects.bulk_create(
+                models.CalendarBlock(
+                    calendar=calendar, weekday=weekday, start_minute=start_minute, end_minute=end_minute
+                )
+                for weekday, start_minute, end_minute in (WEEK if blocks is None else blocks)
+            )
+
+
+class PlaybookFactory(factory.django.DjangoModelFactory):
+    """A playbook that sells seats where they run out; only a draft, until a version of it is made."""
+
+    class Meta:
+        model = models.Playbook
+        django_get_or_create = ("key",)
+
+    key = factory.Sequence(lambda number: f"playbook_{number}")
+    name = factory.LazyAttribute(lambda playbook: playbook.key.replace("_", " ").capitalize())
+    motion = Motion.SEAT_EXPANSION
+    draft = factory.LazyAttribute(
+        lambda playbook: DRAFT.format(key=playbook.key, name=playbook.name, motion=playbook.motion)
+    )
+    updated_at = START
+
+
+class PlaybookVersionFactory(factory.django.DjangoModelFactory):
+    """The first version of a playbook, published: it is what runs. The catalogue is not asked for names."""
+
+    class Meta:
+        model = models.PlaybookVersion
+        django_get_or_create = ("playbook", "number")
+        skip_postgeneration_save = True
+
+    playbook = factory.SubFactory(PlaybookFactory)
+    number = 1
+    source = factory.SelfAttribute("playbook.draft")
+    document = factory.LazyAttribute(lambda version: read_document(version.source))
+    published_at = START
+
+    @factory.post_generation
+    def triggers(version: Any, create: bool, extracted: Any, **kwargs: Any) -> None:
+        """The identities of its triggers, and its place as what runs."""
+        if create:
+            for trigger in version.document["triggers"]:
+                TriggerFactory(playbook=version.playbook, key=trigger["key"])
+            version.playbook.published = version
+            version.playbook.save(update_fields=["published"])
+
+
+class TriggerFactory(factory.django.DjangoModelFactory):
+    """The trigger of the playbook that `PlaybookFactory` drafts."""
+
+    class Meta:
+        model = models.Trigger
+        django_get_or_create = ("playbook", "key")
+
+    playbook = factory.SubFactory(PlaybookFactory)
+    key = "seats_above_80"
+
+
+class RunFactory(factory.django.DjangoModelFactory):
+    """A run over what changed, finished at once."""
+
+    class Meta:
+        model = models.Run
+
+    kind = models.Run.Kind.CHANGED
+    moment = START
+    finished_at = factory.SelfAttribute("moment")
+
+
+class MatchFactory(factory.django.DjangoModelFactory):
+    """An open episode that waits to become a play."""
+
+    class Meta:
+        model = models.Match
+
+    account = factory.SubFactory(AccountFactory)
+    version = factory.SubFactory(PlaybookVersionFactory)
+    trigger = factory.SubFactory(TriggerFactory, playbook=factory.SelfAttribute("..version.playbook"))
+    opened_run = factory.SubFactory(RunFactory)
+    opened_at = factory.SelfAttribute("opened_run.moment")
+    state = models.Match.State.QUEUED
+
+
+class PlayFactory(factory.django.DjangoModelFactory):
+    """A play that a customer success manager owns and holds, in the interval that says so; without clocks."""
+
+    class Meta:
+        model = models.Play
+        skip_postgeneration_save = True
+
+    class Params:
+        unowned = factory.Trait(stage=models.Stage.ROUTED, owner=None)
+
+    account = factory.SubFactory(AccountFactory)
+    recipe = factory.SubFactory(PlaybookVersionFactory)
+    playbook = factory.SelfAttribute("recipe.playbook")
+    motion = factory.SelfAttribute("playbook.motion")
+    route = models.Route.CSM
+    stage = models.Stage.OWNED
+    owner = factory.SubFactory(TeamMemberFactory)
+    holder = factory.SelfAttribute("owner")
+    opened_at = START
+    updated_at = factory.SelfAttribute("opened_at")
+    interval = factory.RelatedFactory(
+        "csplaybooks.playbooks.factories.IntervalFactory",
+        factory_related_name="play",
+    )
+
+
+class IntervalFactory(factory.django.DjangoModelFactory):
+    """The first stretch of a play, still open, as the play itself tells it."""
+
+    class Meta:
+        model = models.Interval
+
+    play = factory.SubFactory(PlayFactory, interval=None)
+    seq = 1
+    owner = factory.SelfAttribute("play.owner")
+    holder = factory.SelfAttribute("play.holder")
+    held_by = factory.LazyAttribute(
+        lambda interval: (
+            models.Interval.HeldBy.TRAY if interval.holder is None else models.Interval.HeldBy.MEMBER
+        )
+    )
+    stage = factory.SelfAttribute("play.stage")
+    state = factory.SelfAttribute("play.state")
+    valid_from = factory.SelfAttribute("play.opened_at")
+
+
+class ClockFactory(factory.django.DjangoModelFactory):
+    """The promise of a first touch within eight working hours; it began when its play opened."""
+
+    class Meta:
+        model = models.Clock
+
+    play = factory.SubFactory(PlayFactory)
+    target = models.Clock.Target.FIRST_TOUCH
+    promised_seconds = 8 * 3600
+    hours = models.Clock.Hours.WORKING
+    calendar = factory.SubFactory(CalendarFactory)
+    started_at = factory.SelfAttribute("play.opened_at")
+    warn_percents = factory.LazyFunction(lambda: [50, 80])
+    escalation_waits = factory.LazyFunction(lambda: [0, 8 * 3600])
+    is_stale = True
+
+
+class TouchFactory(factory.django.DjangoModelFactory):
+    """An e-mail to the customer, by the owner of a play."""
+
+    class Meta:
+        model = models.Touch
+
+    play = factory.SubFactory(PlayFactory)
+    account = factory.SelfAttribute("play.account")
+    channel = models.Touch.Channel.EMAIL
+    by_member = factory.SelfAttribute("play.owner")
+    at = factory.SelfAttribute("play.opened_at")

@@ -1,0 +1,155 @@
+"""What a measure is: one small class that turns a condition into SQL and its finding into words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.db.models import Q
+from django.db.models.expressions import Combinable
+
+from csplaybooks.accounts.models import Product
+from csplaybooks.signals.models import Meter, SignalType
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the system had been told, and what it used that is not dated truth.
+
+    `mark` is the id of the run up to which inputs count (None: everything stored until now). `signal_types` and
+    `meters` give ids by key, `max_age_days` the maximum age of a reading by meter key.
+    """
+
+    mark: int | None
+    signal_types: Mapping[str, int] = field(default_factory=dict)
+    meters: Mapping[str, int] = field(default_factory=dict)
+    max_age_days: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def now(cls, mark: int | None = None) -> Known:
+        """What the catalogue says today, for a live run (two queries)."""
+        meters = list(Meter.objects.values_list("key", "pk", "max_age_days"))
+        return cls(
+            mark=mark,
+            signal_types=dict(SignalType.objects.values_list("key", "pk")),
+            meters={key: pk for key, pk, _ in meters},
+            max_age_days={key: days for key, _, days in meters},
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """What a run keeps, so that it can be replayed after the catalogue has changed."""
+        return {
+            "signal_types": dict(self.signal_types),
+            "meters": dict(self.meters),
+            "max_age_days": dict(self.max_age_days),
+        }
+
+    @classmethod
+    def from_json(cls, mark: int, inputs: Mapping[str, Any]) -> Known:
+        """What a recorded run knew."""
+        return cls(mark=mark, **inputs)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a measure compiles against: the moment asked about, what was known, and which accounts are asked about.
+
+    `accounts` is None for all accounts, or the ids of some. A measure that groups over its own table must limit
+    itself to them, so that cost grows with what changed and not with what is stored.
+    """
+
+    as_of: datetime
+    known: Known
+    accounts: tuple[int, ...] | None = None
+
+    def shifted(self, by: timedelta) -> Moment:
+        """The same question about an earlier moment, knowing what is known now."""
+        return Moment(self.as_of - by, self.known, self.accounts)
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A condition in SQL, over accounts: whether it holds, and the values it found.
+
+    `found` are expressions computed only for the accounts that match; their names are the measure's own.
+    """
+
+    holds: Q | Combinable
+    found: Mapping[str, Any]
+
+
+
+def lookup(settings: Mapping[str, Any]) -> str:
+    """The Django lookup of a condition's comparison: `gte` or `gt`."""
+    return "gte" if "at_least" in settings else "gt"
+
+
+def threshold(settings: Mapping[str, Any]) -> Decimal:
+    """The number a condition compares with."""
+    return Decimal(str(settings["at_least"] if "at_least" in settings else settings["above"]))
+
+
+def needed(settings: Mapping[str, Any]) -> str:
+    """The comparison in words: "at least 3", "above 80"."""
+    word = "at least" if "at_least" in settings else "above"
+    return f"{word} {number(threshold(settings))}"
+
+
+def number(value: Decimal | float) -> str:
+    """A number as people write it: no exponent, no trailing zeros."""
+    text = f"{Decimal(str(value)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def from_milli(value: int) -> Decimal:
+    """An integer of thousandths as the number it stands for."""
+    return Decimal(value) / 1000
+
+
+class Measure:
+    """A kind of condition. Subclasses are registered by key and have no state.
+
+    `settings_schema` holds the JSON schema properties of the condition beside `measure`; `required` those that must
+    be there. `takes_threshold` says that exactly one of `at_least` and `above` is needed.
+    """
+
+    key: ClassVar[str]
+    settings_schema: ClassVar[dict[str, Any]]
+    required: ClassVar[tuple[str, ...]] = ()
+    takes_threshold: ClassVar[bool] = True
+    #: How thresholds are written. "at least" is >=, "above" is >.
+    threshold_schema: ClassVar[dict[str, Any]] = {"at_least": {"type": "number"}, "above": {"type": "number"}}
+    #: Names of settings that hold keys of signal types or meters, for checking a document against the catalogue.
+    signal_type_settings: ClassVar[tuple[str, ...]] = ()
+    meter_settings: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON schema of a condition of this measure."""
+        properties: dict[str, Any] = {"measure": {"const": cls.key}, **cls.settings_schema}
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": properties,
+            "required": ["measure", *cls.required],
+            "additionalProperties": False,
+        }
+        if cls.takes_threshold:
+            properties.update(cls.threshold_schema)
+            schema["oneOf"] = [{"required": ["at_least"]}, {"required": ["above"]}]
+        return schema
+
+    def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
+        """The condition over `Account` rows. Names and keys enter as parameters only."""
+        raise NotImplementedError  # pragma: no cover - every registered measure has its own
+
+    def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """What was found, and what was needed, in one line."""
+        raise NotImplementedError  # pragma: no cover - every registered measure has its own
+
+
+def product_name(product_id: Any) -> Any:
+    """An expression for the name of a product, by an expression for its id."""
+    return Product.objects.filter(pk=product_id).values("name")

@@ -1,0 +1,158 @@
+"""Measures over readings: always the latest reading that is not too old, compared as cross-multiplied integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual
+
+from csplaybooks.playbooks.measures.base import (
+    Compiled,
+    Measure,
+    Moment,
+    from_milli,
+    lookup,
+    needed,
+    number,
+    threshold,
+)
+from csplaybooks.signals.models import Reading
+
+
+def latest_reading(meter: str, moment: Moment, account: OuterRef) -> QuerySet[Any]:
+    """The latest reading of a meter that counts at a moment and is not older than the meter's maximum age.
+
+    `account` is a reference to the account's id in the query around it. Of two readings at one instant the one
+    stored later counts.
+    """
+    oldest = moment.as_of - timedelta(days=moment.known.max_age_days.get(meter, 0))
+    return (
+        Reading.objects.effective_at(moment.known.mark)
+        .filter(account=account, meter_id=moment.known.meters.get(meter, -1))
+        .in_window(oldest, moment.as_of)
+        .order_by("-occurred_at", "-pk")
+    )
+
+
+def latest_meets(meter: str, moment: Moment, condition: Q) -> Exists:
+    """Whether an account's latest reading of a meter meets a condition on `Reading` rows."""
+    latest = latest_reading(meter, moment, OuterRef(OuterRef("pk")))
+    return Exists(Reading.objects.filter(condition, pk=Subquery(latest.values("pk")[:1])))
+
+
+class _LatestReading(Measure):
+    """What the measures on an account's latest readings share. A missing or too old reading fails the condition,
+    and so does a limit of zero or nothing, which is no limit.
+    """
+
+    meter_settings = ("meters",)
+    required = ("meters",)
+
+    def condition(self, settings: Mapping[str, Any]) -> Q:
+        """The comparison, over `Reading` rows."""
+        raise NotImplementedError  # pragma: no cover - both subclasses have their own
+
+    def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
+        """See `Measure.compile`."""
+        met = self.condition(settings)
+        holds = Q()
+        for meter in settings["meters"]:
+            meets = Q(latest_meets(meter, moment, met))
+            if grace := settings.get("grace_hours"):
+                meets &= self._held_for(meter, moment, met, timedelta(hours=grace))
+            holds |= meets
+        found: dict[str, Any] = {}
+        for index, meter in enumerate(settings["meters"]):
+            latest = latest_reading(meter, moment, OuterRef("pk"))
+            found[f"used{index}"] = Subquery(latest.values("used_milli")[:1])
+            found[f"limit{index}"] = Subquery(latest.values("limit_milli")[:1])
+        return Compiled(holds=holds, found=found)
+
+    @staticmethod
+    def _held_for(meter: str, moment: Moment, met: Q, grace: timedelta) -> Q:
+        # A short spike is forgiven: the condition held at the start of the grace span already, and nothing inside
+        # the span says otherwise.
+        between = (
+            Reading.objects.effective_at(moment.known.mark)
+            .filter(account=OuterRef("pk"), meter_id=moment.known.meters.get(meter, -1))
+            .in_window(moment.as_of - grace, moment.as_of)
+        )
+        fails = between.filter(~met | Q(limit_milli__isnull=True))
+        return Q(latest_meets(meter, moment.shifted(grace), met)) & ~Q(Exists(fails))
+
+    @staticmethod
+    def readings(settings: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, int, int | None]]:
+        """What was found, as (meter, used, limit) in thousandths; meters without a reading left out."""
+        return [
+            (meter, found[f"used{index}"], found[f"limit{index}"])
+            for index, meter in enumerate(settings["meters"])
+            if found[f"used{index}"] is not None
+        ]
+
+
+_METERS = {
+    "meters": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 10},
+    "grace_hours": {"type": "integer", "minimum": 1, "maximum": 720},
+}
+
+
+class ShareOfLimit(_LatestReading):
+    """The latest reading of any of the meters, as a whole per cent of its limit."""
+
+    key = "share_of_limit"
+    settings_schema = _METERS
+    # Whole per cents, so that the comparison stays in integers.
+    threshold_schema = {
+        "at_least": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "above": {"type": "integer", "minimum": 0, "maximum": 1000},
+    }
+
+    def condition(self, settings: Mapping[str, Any]) -> Q:
+        """`used / limit >= percent / 100`, cross-multiplied."""
+        limit = F("limit_milli") * int(threshold(settings))
+        return Q(limit_milli__gt=0) & _compare(F("used_milli") * 100, lookup(settings), limit)
+
+    def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """See `Measure.words`."""
+        parts = []
+        for meter, used, limit in self.readings(settings, found):
+            what = meter.replace("_", " ")
+            if not limit:
+                parts.append(f"{what} has no limit")
+                continue
+            share = number(round(from_milli(used) * 100 / from_milli(limit), 1))
+            parts.append(f"{what} at {share} % ({number(from_milli(used))} of {number(from_milli(limit))})")
+        return f"{', '.join(parts) or 'no reading'}, needed {needed(settings)} %"
+
+
+class AmountOverLimit(_LatestReading):
+    """How far the latest reading of any of the meters lies above its limit, in the meter's own unit."""
+
+    key = "amount_over_limit"
+    settings_schema = _METERS
+    threshold_schema = {
+        "at_least": {"type": "number", "minimum": -1_000_000_000, "maximum": 1_000_000_000},
+        "above": {"type": "number", "minimum": -1_000_000_000, "maximum": 1_000_000_000},
+    }
+
+    def condition(self, settings: Mapping[str, Any]) -> Q:
+        """`used - limit >= threshold`, in thousandths."""
+        over = int(threshold(settings) * 1000)
+        return Q(limit_milli__gt=0) & _compare(F("used_milli"), lookup(settings), F("limit_milli") + over)
+
+    def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """See `Measure.words`."""
+        parts = [
+            f"{meter.replace('_', ' ')} {number(from_milli(used - limit))} over the limit of {number(from_milli(limit))}"
+            if limit
+            else f"{meter.replace('_', ' ')} has no limit"
+            for meter, used, limit in self.readings(settings, found)
+        ]
+        return f"{', '.join(parts) or 'no reading'}, needed {needed(settings)}"
+
+
+def _compare(left: Any, how: str, right: Any) -> Q:
+    return Q(GreaterThanOrEqual(left, right) if how == "gte" else GreaterThan(left, right))

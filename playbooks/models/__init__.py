@@ -1,0 +1,46 @@
+"""The tables of the room `playbooks`."""
+
+from csplaybooks.playbooks.models.calendars import Calendar, CalendarBlock, CalendarDay
+from csplaybooks.playbooks.models.clocks import Clock, ClockEvent
+from csplaybooks.playbooks.models.matches import Match, PlayMatch
+from csplaybooks.playbooks.models.plays import (
+    Credit,
+    Handoff,
+    Interval,
+    Outcome,
+    Pause,
+    Play,
+    PlayStep,
+    Route,
+    Stage,
+    State,
+    Touch,
+)
+from csplaybooks.playbooks.models.recipes import Playbook, PlaybookVersion, Trigger
+from csplaybooks.playbooks.models.runs import Lease, Run
+
+__all__ = [
+    "Calendar",
+    "CalendarBlock",
+    "CalendarDay",
+    "Clock",
+    "ClockEvent",
+    "Credit",
+    "Handoff",
+    "Interval",
+    "Lease",
+    "Match",
+    "Outcome",
+    "Pause",
+    "Play",
+    "PlayMatch",
+    "PlayStep",
+    "Playbook",
+    "PlaybookVersion",
+    "Route",
+    "Run",
+    "Stage",
+    "State",
+    "Touch",
+    "Trigger",
+]

@@ -1,0 +1,123 @@
+"""Working time, kept as rows: weekly blocks, closed days, days with other hours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+
+from csplaybooks.accounts.base import CatalogueQuerySet, Versioned
+
+
+class Calendar(Versioned):
+    """A working calendar in a time zone. One is the default."""
+
+    key = models.SlugField(max_length=100, unique=True)
+    name = models.CharField(max_length=200)
+    zone = models.CharField(max_length=60, default="UTC", help_text="IANA time zone, such as Europe/Berlin.")
+    is_default = models.BooleanField(default=False)
+
+    objects: Any = CatalogueQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("name",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=Q(is_default=True),
+                name="csp_calendar_one_default",
+                violation_error_message="Another calendar is the default already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _block_constraints(prefix: str) -> list[models.BaseConstraint]:
+    return [
+        models.CheckConstraint(
+            condition=Q(start_minute__gte=0, start_minute__lt=1440),
+            name=f"csp_{prefix}_starts_on_its_day",
+            violation_error_message="A block starts between 00:00 and 23:59 of its day.",
+        ),
+        models.CheckConstraint(
+            condition=Q(end_minute__gt=F("start_minute")) & Q(end_minute__lte=F("start_minute") + 1440),
+            name=f"csp_{prefix}_ends_after_start",
+            violation_error_message="A block ends after it starts, at most 24 hours later.",
+        ),
+    ]
+
+
+class CalendarBlock(models.Model):
+    """A stretch of open time in every week; minutes since local midnight, past 1440 runs into the next day."""
+
+    calendar = models.ForeignKey(Calendar, on_delete=models.CASCADE, related_name="blocks")
+    weekday = models.PositiveSmallIntegerField(help_text="0 is Monday, 6 is Sunday.")
+    start_minute = models.PositiveSmallIntegerField()
+    end_minute = models.PositiveSmallIntegerField()
+
+    objects: Any = CatalogueQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("calendar", "weekday", "start_minute")
+        constraints = [
+            *_block_constraints("calendar_block"),
+            models.CheckConstraint(
+                condition=Q(weekday__lte=6),
+                name="csp_calendar_block_weekday",
+                violation_error_message="A weekday is 0 (Monday) to 6 (Sunday).",
+            ),
+            models.UniqueConstraint(
+                fields=["calendar", "weekday", "start_minute"], name="csp_calendar_block_unique"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.calendar} {self.weekday} {self.start_minute}-{self.end_minute}"
+
+
+class CalendarDay(models.Model):
+    """A day with other hours than its weekday's; a closed day has no block (both minutes null).
+
+    A day of several blocks has several rows. Public holidays are imported into rows, with where they came from.
+    """
+
+    calendar = models.ForeignKey(Calendar, on_delete=models.CASCADE, related_name="days")
+    day = models.DateField()
+    start_minute = models.PositiveSmallIntegerField(null=True, blank=True)
+    end_minute = models.PositiveSmallIntegerField(null=True, blank=True)
+    name = models.CharField(max_length=200, blank=True)
+    source = models.CharField(max_length=200, blank=True, help_text="Where an imported day came from, with version.")
+
+    objects: Any = CatalogueQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("calendar", "day", "start_minute")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(start_minute__isnull=True, end_minute__isnull=True)
+                | (
+                    Q(start_minute__isnull=False, end_minute__isnull=False, start_minute__lt=1440)
+                    & Q(end_minute__gt=F("start_minute"))
+                    & Q(end_minute__lte=F("start_minute") + 1440)
+                ),
+                name="csp_calendar_day_block",
+                violation_error_message="A block ends after it starts, at most 24 hours later; a closed day has none.",
+            ),
+            models.UniqueConstraint(
+                fields=["calendar", "day", "start_minute"],
+                name="csp_calendar_day_unique",
+                violation_error_message="This day has this block already.",
+            ),
+            models.UniqueConstraint(
+                fields=["calendar", "day"],
+                condition=Q(start_minute__isnull=True),
+                name="csp_calendar_day_closed_once",
+                violation_error_message="This day is closed already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.calendar} {self.day}"

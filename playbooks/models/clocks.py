@@ -1,0 +1,167 @@
+"""Promises and their running measure."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Q
+
+from csplaybooks.playbooks.models.calendars import Calendar
+from csplaybooks.playbooks.models.plays import Play, PlayPartQuerySet
+
+
+class ClockQuerySet(PlayPartQuerySet):
+    """Clocks, by whether they tick."""
+
+    def ticking(self) -> Self:
+        """Clocks whose promise is neither kept nor called off."""
+        return self.filter(state__in=[Clock.State.RUNNING, Clock.State.PAUSED, Clock.State.BREACHED])
+
+
+class Clock(models.Model):
+    """One SLA promise on one play. `due_at` follows from the intervals and the calendar; it is never patched.
+
+    A written breach stays; `excused_at` says that a later calendar edit moved it.
+    """
+
+    class Target(models.TextChoices):
+        """What was promised."""
+
+        FIRST_TOUCH = "first_touch", "First touch"
+        HANDOFF_ACCEPTED = "handoff_accepted", "Hand-off accepted"
+        CLOSED = "closed", "Closed"
+
+    class Hours(models.TextChoices):
+        """Which time counts."""
+
+        WORKING = "working", "Working hours of the calendar"
+        WALL = "wall", "Every hour"
+
+    class State(models.TextChoices):
+        """How the promise stands."""
+
+        RUNNING = "running", "Running"
+        PAUSED = "paused", "Paused"
+        BREACHED = "breached", "Breached, still open"
+        MET = "met", "Met"
+        MISSED = "missed", "Done late"
+        CANCELLED = "cancelled", "Called off"
+
+    play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="clocks")
+    target = models.CharField(max_length=20, choices=Target)
+    number = models.PositiveIntegerField(default=1, help_text="Counts the offers of one play.")
+    promised_seconds = models.PositiveIntegerField()
+    hours = models.CharField(max_length=10, choices=Hours)
+    calendar = models.ForeignKey(Calendar, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    warn_percents = models.JSONField(default=list, help_text="At which shares of the promise to warn.")
+    escalation_waits = models.JSONField(
+        default=list, help_text="Seconds after the breach at which each rung of the ladder is climbed."
+    )
+    started_at = models.DateTimeField()
+    due_at = models.DateTimeField(null=True, blank=True, help_text="Null while paused.")
+    next_event_at = models.DateTimeField(null=True, blank=True)
+    is_stale = models.BooleanField(default=False, help_text="Must be recomputed before it is believed.")
+    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    done_at = models.DateTimeField(null=True, blank=True)
+    breached_at = models.DateTimeField(null=True, blank=True, help_text="The due time that was missed.")
+    noticed_at = models.DateTimeField(null=True, blank=True, help_text="When the breach was seen.")
+    excused_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ClockQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("play", "target", "number")
+        indexes = [
+            # The watcher: what is due to be warned of, breached or escalated.
+            models.Index(
+                fields=["next_event_at"], name="csp_clock_next_event", condition=Q(next_event_at__isnull=False)
+            ),
+            # The watcher: what must be recomputed first.
+            models.Index(fields=["id"], name="csp_clock_stale", condition=Q(is_stale=True)),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["play", "target", "number"],
+                name="csp_clock_unique",
+                violation_error_message="This play has this clock already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["met", "missed", "cancelled"], done_at__isnull=False)
+                | Q(state__in=["running", "paused", "breached"], done_at__isnull=True),
+                name="csp_clock_done_has_time",
+                violation_error_message="A finished clock has its time, a ticking one none.",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["met", "missed", "cancelled"], next_event_at__isnull=True)
+                | ~Q(state__in=["met", "missed", "cancelled"]),
+                name="csp_clock_done_waits_for_nothing",
+                violation_error_message="A finished clock has no next event.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=["breached", "missed"]) | Q(breached_at__isnull=False),
+                name="csp_clock_breach_has_time",
+                violation_error_message="A breached clock names the due time that was missed.",
+            ),
+            models.CheckConstraint(
+                condition=Q(breached_at__isnull=True, noticed_at__isnull=True)
+                | Q(breached_at__isnull=False, noticed_at__isnull=False),
+                name="csp_clock_breach_noticed",
+                violation_error_message="A breach has the time it was due and the time it was noticed.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(hours="working") | Q(calendar__isnull=False),
+                name="csp_clock_working_has_calendar",
+                violation_error_message="Working hours need a calendar.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_target_display()} of play {self.play_id}"
+
+
+class ClockEvent(models.Model):
+    """Something that happened on a clock; each kind and level once."""
+
+    class Kind(models.TextChoices):
+        """What happened."""
+
+        WARNED = "warned", "Warned"
+        BREACHED = "breached", "Breached"
+        ESCALATED = "escalated", "Escalated"
+
+    clock = models.ForeignKey(Clock, on_delete=models.CASCADE, related_name="events")
+    kind = models.CharField(max_length=10, choices=Kind)
+    level = models.PositiveSmallIntegerField(
+        default=0, help_text="The per cent of a warning, the rung of an escalation."
+    )
+    due_at = models.DateTimeField(help_text="When it should have been seen.")
+    noticed_at = models.DateTimeField(help_text="When it was seen.")
+    holder = models.ForeignKey(
+        "csplaybooks_accounts.TeamMember",
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="Who held the play then.",
+    )
+
+    class _QuerySet(ClockQuerySet):
+        def visible_to(self, viewer: Any) -> Any:
+            """Only the events of plays that `viewer` may see."""
+            return self.filter(clock__play__in=Play.objects.visible_to(viewer).values("pk"))
+
+    objects = _QuerySet.as_manager()
+
+    class Meta:
+        ordering = ("clock", "due_at", "pk")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["clock", "kind", "level"],
+                name="csp_clock_event_once",
+                violation_error_message="This happened on this clock already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.level or ''}".strip()

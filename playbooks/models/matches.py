@@ -1,0 +1,147 @@
+"""Episodes in which an account met a trigger, and the plays they led to."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import F, Q
+
+from csplaybooks.accounts.base import VisibleQuerySet
+from csplaybooks.accounts.models import Account
+from csplaybooks.playbooks.models.plays import Play, Route
+from csplaybooks.playbooks.models.recipes import PlaybookVersion, Trigger
+from csplaybooks.playbooks.models.runs import Run
+from csplaybooks.playbooks.models.work import Work, WorkQuerySet
+
+
+class MatchQuerySet(WorkQuerySet):
+    """Matches, by where they stand."""
+
+    def episode_open(self) -> Self:
+        """Matches whose conditions still hold, as far as the last run saw."""
+        return self.filter(closed_run__isnull=True)
+
+    def unfired(self) -> Self:
+        """Matches that may still become a play."""
+        return self.filter(state__in=[Match.State.HELD, Match.State.QUEUED])
+
+    def open_after(self, run_id: int) -> Self:
+        """The episodes that stood open when the run with this id had finished."""
+        return self.filter(Q(closed_run__isnull=True) | Q(closed_run__gt=run_id), opened_run__lte=run_id)
+
+
+class Match(Work):
+    """One episode: opened by the first run in which the conditions held, closed by the first in which they did not.
+
+    It fires at most once. The evidence is what the conditions found when it opened.
+    """
+
+    class State(models.TextChoices):
+        """What became of the episode; exactly one."""
+
+        HELD = "held", "Held"
+        QUEUED = "queued", "Queued"
+        FIRED = "fired", "Fired"
+        FOLDED = "folded", "Folded"
+        EXPIRED = "expired", "Expired"
+        ENDED = "ended", "Ended unfired"
+
+    trigger = models.ForeignKey(Trigger, on_delete=models.PROTECT, related_name="matches")
+    version = models.ForeignKey(PlaybookVersion, on_delete=models.PROTECT, related_name="+")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="matches")
+    opened_run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
+    closed_run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    opened_at = models.DateTimeField(help_text="The moment of the run that opened it.")
+    closed_at = models.DateTimeField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State)
+    evidence = models.JSONField(default=list)
+    held_by = models.CharField(max_length=50, blank=True, help_text="The guard that holds it.")
+    held_until = models.DateTimeField(null=True, blank=True)
+    held_reason = models.CharField(max_length=300, blank=True)
+    ceiling = models.CharField(max_length=20, choices=Route, blank=True, help_text="Highest route allowed.")
+    play = models.ForeignKey(Play, on_delete=models.PROTECT, related_name="matches", null=True, blank=True)
+    fired_at = models.DateTimeField(null=True, blank=True)
+
+    objects = MatchQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "matches"
+        ordering = ("-opened_at", "-pk")
+        indexes = [
+            # The first worker of the pipeline: what waits to become a play, oldest run first.
+            models.Index(fields=["opened_run", "id"], name="csp_match_queued", condition=Q(state="queued")),
+            # The guards look again at what they hold.
+            models.Index(fields=["held_until"], name="csp_match_held", condition=Q(state="held")),
+            # Cooldowns and the account page: an account's episodes of a trigger.
+            models.Index(fields=["account", "trigger", "fired_at"], name="csp_match_account"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["trigger", "account"],
+                condition=Q(closed_run__isnull=True),
+                name="csp_match_one_open",
+                violation_error_message="This account has an open match of this trigger already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_run__isnull=True, closed_at__isnull=True)
+                | Q(closed_run__isnull=False, closed_at__isnull=False),
+                name="csp_match_closed_whole",
+                violation_error_message="A closed match names its run and its moment.",
+            ),
+            models.CheckConstraint(
+                condition=(
+                    Q(state__in=["fired", "folded"], play__isnull=False, fired_at__isnull=False)
+                    | (~Q(state__in=["fired", "folded"]) & Q(play__isnull=True, fired_at__isnull=True))
+                ),
+                name="csp_match_fired_has_play",
+                violation_error_message="A fired or folded match has its play and its time, no other has.",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_run__isnull=True) | ~Q(state__in=["held", "queued"]),
+                name="csp_match_closed_not_waiting",
+                violation_error_message="A match whose conditions no longer hold waits for nothing.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="held") | ~Q(held_by=""),
+                name="csp_match_held_by_guard",
+                violation_error_message="A held match names the guard that holds it.",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_run__isnull=True) | Q(closed_run__gt=F("opened_run")),
+                name="csp_match_closed_later",
+                violation_error_message="A match is closed by a later run than the one that opened it.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.trigger} at {self.account}"
+
+
+class PlayMatch(models.Model):
+    """A match that led to a play: the one that opened it, and those folded into it."""
+
+    play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="play_matches")
+    match = models.OneToOneField(Match, on_delete=models.PROTECT, related_name="play_match")
+    folded = models.BooleanField(default=False)
+    at = models.DateTimeField()
+
+    class _QuerySet(VisibleQuerySet):
+        account_path = "play__account"
+
+    objects: Any = _QuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "play matches"
+        ordering = ("play", "at")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["play"],
+                condition=Q(folded=False),
+                name="csp_play_match_one_opener",
+                violation_error_message="A play is opened by one match.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.match} → play {self.play_id}"

@@ -1,0 +1,67 @@
+"""SLA clocks: every owned play gets the clocks its playbook promises for its route."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Min
+
+from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, set_times, working_calendar
+from csplaybooks.playbooks.models import Calendar, Clock, Interval, Play, Stage
+from csplaybooks.playbooks.pipeline.queue import work_off
+
+
+class NoDefaultCalendar(RuntimeError):
+    """No calendar is marked as the default, so working hours mean nothing."""
+
+
+def unclocked() -> Any:
+    """The queue of this worker: plays with an owner and without clocks."""
+    return Play.objects.filter(clocks_started_at__isnull=True, stage__in=[Stage.OWNED, Stage.RUNNING])
+
+
+def start_clocks(*, now: datetime, limit: int = 200) -> int:
+    """Start the clocks of owned plays; answers how many plays were taken from the queue."""
+    return work_off(
+        unclocked(), lambda ids: _start(ids, now), now=now, order_by=("opened_at", "pk"), limit=limit
+    )
+
+
+def _start(play_ids: Sequence[int], now: datetime) -> None:
+    plays = Play.objects.filter(pk__in=play_ids).select_related("recipe")
+    # A promise counts from the moment somebody owned the play, however late this worker came.
+    owned_from: dict[int, datetime] = dict(
+        Interval.objects.filter(play__in=play_ids, owner__isnull=False)
+        .order_by()
+        .values("play")
+        .annotate(first=Min("valid_from"))
+        .values_list("play", "first")
+    )
+    calendar = Calendar.objects.filter(is_default=True).first()
+    clocks = []
+    for play in plays:
+        for target in play.recipe.document["targets"]:
+            if play.route not in target.get("routes", [play.route]):
+                continue
+            if target["counting"] == Clock.Hours.WORKING and calendar is None:
+                raise NoDefaultCalendar("no calendar is the default: run csplaybooks_setup, or mark one")
+            clocks.append(
+                Clock(
+                    play=play,
+                    target=target["target"],
+                    promised_seconds=round(target["hours"] * 3600),
+                    hours=target["counting"],
+                    calendar=calendar if target["counting"] == Clock.Hours.WORKING else None,
+                    warn_percents=target["warn_percents"],
+                    escalation_waits=[round(hours * 3600) for hours in target["escalate_after_hours"]],
+                    started_at=owned_from[play.pk],
+                )
+            )
+    calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
+    pauses = pauses_of(play_ids)
+    for clock in clocks:
+        set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], ())
+    Clock.objects.bulk_create(clocks)
+    Play.objects.filter(pk__in=play_ids).update(clocks_started_at=now)

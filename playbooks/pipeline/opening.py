@@ -1,0 +1,179 @@
+"""Motion and route: queued matches become plays, or fold into the account's open play of that motion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
+from csplaybooks.accounts.models import AccountFacts, Product
+from csplaybooks.playbooks.intervals import open_first_intervals
+from csplaybooks.playbooks.models import Match, Play, PlayMatch, PlayStep, Route, Stage
+from csplaybooks.playbooks.pipeline.amounts import Amount, Case, product_in, work_out_amounts
+from csplaybooks.playbooks.pipeline.queue import work_off
+
+
+def open_plays(*, now: datetime, limit: int = 200) -> int:
+    """Open plays from queued matches, oldest run first; answers how many matches were taken from the queue."""
+    queue = Match.objects.filter(state=Match.State.QUEUED)
+    return work_off(
+        queue, lambda ids: _open(ids, now), now=now, order_by=("opened_run", "pk"), limit=limit
+    )
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a play is made of before it has a row."""
+
+    account_id: int
+    version: Any
+    evidence: Sequence[Mapping[str, Any]]
+    ceiling: str = ""
+    origin: str = Play.Origin.MATCH
+    reason: str = ""
+
+
+def choose_route(rules: Sequence[Mapping[str, Any]], segment: str, amount: int | None, ceiling: str) -> Route:
+    """The first route whose `when` fits (an unknown amount fits no bound), lowered to the ceiling where there is one."""
+    route = next(Route(rule["route"]) for rule in rules if _fits(rule.get("when", {}), segment, amount))
+    if ceiling and Route(ceiling).weight < route.weight:
+        return Route(ceiling)
+    return route
+
+
+def _fits(when: Mapping[str, Any], segment: str, amount: int | None) -> bool:
+    if "segments" in when and segment not in when["segments"]:
+        return False
+    if "amount_at_least_minor" in when and (amount is None or amount < when["amount_at_least_minor"]):
+        return False
+    return not ("amount_below_minor" in when and (amount is None or amount >= when["amount_below_minor"]))
+
+
+def build_plays(openings: Sequence[Opening], now: datetime) -> list[Play]:
+    """Unsaved plays with amount, route and expiry worked out; a constant number of queries."""
+    amounts = work_out_amounts(
+        [Case(o.account_id, o.version.document["amount"], o.evidence) for o in openings], now
+    )
+    segments = dict(
+        AccountFacts.objects.holding_at(now)
+        .filter(account__in={o.account_id for o in openings})
+        .values_list("account", "segment")
+    )
+    keys = {key for o in openings if (key := product_in(o.evidence))}
+    products = dict(Product.objects.filter(key__in=keys).values_list("key", "pk"))
+    return [
+        _build(opening, amount, segments.get(opening.account_id, ""), products, now)
+        for opening, amount in zip(openings, amounts, strict=True)
+    ]
+
+
+def _build(opening: Opening, amount: Amount, segment: str, products: Mapping[str, int], now: datetime) -> Play:
+    document = opening.version.document
+    return Play(
+        account_id=opening.account_id,
+        playbook_id=opening.version.playbook_id,
+        recipe=opening.version,
+        motion=document["motion"],
+        route=choose_route(document["routes"], segment, amount.minor, opening.ceiling),
+        product_id=products.get(product_in(opening.evidence) or ""),
+        origin=opening.origin,
+        reason=opening.reason,
+        evidence=list(opening.evidence),
+        expected_amount_minor=amount.minor,
+        amount_working=amount.working,
+        opened_at=now,
+        expires_at=now + timedelta(days=document["expires_days"]),
+        updated_at=now,
+    )
+
+
+def save_plays(plays: Sequence[Play], now: datetime) -> list[Play]:
+    """Save new plays with their first interval and their steps; answers those that were saved.
+
+    A play whose account got an open play of the same motion meanwhile is left out: the constraint decides, not a look
+    beforehand.
+    """
+    Play.objects.bulk_create(plays, ignore_conflicts=True)
+    landed = {play.uid: play for play in Play.objects.filter(uid__in=[play.uid for play in plays])}
+    for play in plays:
+        if play.uid in landed:
+            play.pk = landed[play.uid].pk
+    saved = [play for play in plays if play.uid in landed]
+    open_first_intervals(saved, now)
+    PlayStep.objects.bulk_create(
+        [
+            PlayStep(play_id=play.pk, number=number, kind=step["kind"], text=step["text"])
+            for play in saved
+            for number, step in enumerate(play.recipe.document["steps"], start=1)
+        ]
+    )
+    return saved
+
+
+def _open(match_ids: Sequence[int], now: datetime) -> None:
+    matches = list(
+        Match.objects.filter(pk__in=match_ids)
+        .select_related("account", "trigger__playbook", "version__playbook")
+        .order_by("opened_run", "pk")
+    )
+    # Of two matches of one account and motion in one batch the first opens, the others fold.
+    first: dict[tuple[int, str], Match] = {}
+    for match in matches:
+        first.setdefault((match.account_id, match.version.document["motion"]), match)
+    standing = _open_plays_of(first)
+    openers = [match for key, match in first.items() if key not in standing]
+    plays = build_plays([Opening(m.account_id, m.version, m.evidence, m.ceiling) for m in openers], now)
+    saved = {play.uid: play for play in save_plays(plays, now)}
+    opened = {match.pk: saved[play.uid] for match, play in zip(openers, plays, strict=True) if play.uid in saved}
+    if len(opened) < len(openers):
+        # Somebody opened the same motion by hand in this very moment: fold into that one.
+        standing = _open_plays_of(first)
+    standing.update({(play.account_id, play.motion): play for play in opened.values()})
+    for match in matches:
+        play = standing.get((match.account_id, match.version.document["motion"]))
+        if play is None:
+            raise RuntimeError("the play was not written, and no other stands in its way")
+        match.state = Match.State.FIRED if match.pk in opened else Match.State.FOLDED
+        match.play = play
+        match.fired_at = now
+        match.attempts = 0
+        match.last_error = ""
+    Match.objects.filter(state=Match.State.QUEUED).bulk_update(
+        matches, ["state", "play", "fired_at", "attempts", "last_error"], batch_size=200
+    )
+    PlayMatch.objects.bulk_create(
+        [
+            PlayMatch(play_id=m.play_id, match=m, folded=m.state == Match.State.FOLDED, at=now)
+            for m in matches
+        ]
+    )
+    write_timeline([_entry(match, now) for match in matches])
+
+
+def _open_plays_of(keys: Mapping[tuple[int, str], Any]) -> dict[tuple[int, str], Play]:
+    plays = Play.objects.open().filter(
+        account__in={account_id for account_id, _ in keys}, motion__in={motion for _, motion in keys}
+    )
+    return {(play.account_id, play.motion): play for play in plays}
+
+
+def _entry(match: Match, now: datetime) -> Any:
+    words = "; ".join(item["words"] for item in match.evidence)
+    name = match.version.document["name"]
+    play = match.play
+    assert play is not None
+    if match.state == Match.State.FOLDED:
+        text = f"{name} also matched, and was added to the open play: {words}"
+    else:
+        text = f"{name} opened, by {Route(play.route).label}: {words}"
+    return timeline_entry(
+        account_id=match.account_id,
+        at=now,
+        now=now,
+        kind="play_opened" if match.state == Match.State.FIRED else "match_folded",
+        text=text,
+        subject=play,
+        data={"trigger": match.trigger_id, "match": match.pk, "stage": Stage.ROUTED},
+    )

@@ -1,0 +1,83 @@
+"""How a worker of the pipeline takes rows: the row is the queue."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Case, DateTimeField, F, QuerySet, Value, When
+
+from csplaybooks.conf import csplaybooks_settings
+
+logger = logging.getLogger("csplaybooks.pipeline")
+
+
+def work_off(
+    queue: QuerySet[Any],
+    act: Callable[[Sequence[int]], None],
+    *,
+    now: datetime,
+    order_by: Sequence[str],
+    limit: int = 200,
+) -> int:
+    """Take up to `limit` rows of `queue` and let `act` move them, all in one transaction; answers how many were taken.
+
+    `act` gets ids and moves their rows out of the queue. The rows are claimed by a conditional UPDATE that passes by
+    what another worker holds, so two workers share a queue. A worker that dies releases its rows with its
+    transaction. When a batch fails it is tried row by row: a failing row gets its error, an attempt and a later try,
+    and after its last attempt stands in the tray (`stuck_at`); the others go on.
+    """
+    with transaction.atomic():
+        ids = _claim(queue, now=now, order_by=order_by, limit=limit)
+        if not ids:
+            return 0
+        try:
+            with transaction.atomic():
+                act(ids)
+        except Exception:
+            logger.exception("a batch of %d %s failed; trying row by row", len(ids), queue.model._meta.verbose_name)
+            for pk in ids:
+                _try_alone(queue.model, act, pk, now)
+    return len(ids)
+
+
+def _claim(queue: QuerySet[Any], *, now: datetime, order_by: Sequence[str], limit: int) -> list[int]:
+    waiting = queue.workable_at(now)
+    first = waiting.order_by(*order_by).values("pk")
+    if connection.features.has_select_for_update_skip_locked:
+        first = first.select_for_update(skip_locked=True)
+    # The UPDATE comes first in the transaction, so that on SQLite it takes the write lock at once; its conditions are
+    # checked again on the rows as they are when it gets to them.
+    token = uuid.uuid4()
+    if not waiting.filter(pk__in=first[:limit]).update(claim=token):
+        return []
+    return list(queue.filter(claim=token).order_by(*order_by).values_list("pk", flat=True))
+
+
+def _try_alone(model: Any, act: Callable[[Sequence[int]], None], pk: int, now: datetime) -> None:
+    try:
+        with transaction.atomic():
+            act([pk])
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one row must not stop the others
+        logger.exception("%s %s failed", model._meta.verbose_name, pk)
+        later = now + timedelta(seconds=csplaybooks_settings.RETRY_SECONDS)
+        last_attempt = csplaybooks_settings.MAX_ATTEMPTS - 1
+        model.objects.filter(pk=pk).update(
+            attempts=F("attempts") + 1,
+            last_error=f"{type(error).__name__}: {error}"[:500].replace("\0", ""),
+            next_try_at=later,
+            stuck_at=Case(
+                When(attempts__gte=last_attempt, then=Value(now)), default=None, output_field=DateTimeField(null=True)
+            ),
+        )
+
+
+def retry_stuck(model: Any, ids: Sequence[int]) -> int:
+    """Put rows of the tray back into their queue, with all their attempts before them; answers how many."""
+    return model.objects.filter(pk__in=ids, stuck_at__isnull=False).update(
+        stuck_at=None, next_try_at=None, attempts=0, last_error=""
+    )

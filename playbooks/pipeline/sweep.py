@@ -1,0 +1,54 @@
+"""The sweep: once a minute, everything that is due, expired, or that a dead worker left."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import OuterRef, Subquery
+
+from csplaybooks.playbooks.acts.plays import close_plays, resume_plays
+from csplaybooks.playbooks.models import Interval, Outcome, Pause, Play, Stage, State
+from csplaybooks.playbooks.pipeline.clocks import start_clocks
+from csplaybooks.playbooks.pipeline.opening import open_plays
+from csplaybooks.playbooks.pipeline.owners import assign_owners
+from csplaybooks.playbooks.pipeline.watcher import watch_clocks
+
+#: At most this many rows in one transaction of the sweep.
+BATCH = 500
+
+
+def work(*, now: datetime) -> int:
+    """Carry matches through to owned plays with running clocks, until nothing waits; answers how many rows moved.
+
+    Each worker kicks the next in the same process. Rows that failed wait for their next try and do not count.
+    """
+    moved = 0
+    for worker in (open_plays, assign_owners, start_clocks):
+        while taken := worker(now=now):
+            moved += taken
+    return moved
+
+
+def expire_plays(*, now: datetime) -> int:
+    """Close the plays whose time has run out before anybody won or lost them."""
+    due = Play.objects.filter(stage__in=[Stage.OWNED, Stage.RUNNING], expires_at__lte=now).order_by("expires_at")
+    ids = list(due.values_list("pk", flat=True)[:BATCH])
+    answers = close_plays(play_ids=ids, outcome=Outcome.EXPIRED, now=now) if ids else {}
+    return sum(answer is None for answer in answers.values())
+
+
+def wake_plays(*, now: datetime) -> int:
+    """Resume the paused plays whose wake-up date has come."""
+    latest = Interval.objects.filter(play=OuterRef("play"), valid_to__isnull=True).values("pk")[:1]
+    due = Pause.objects.filter(wakes_at__lte=now, play__state=State.PAUSED, interval=Subquery(latest))
+    ids = list(due.order_by("wakes_at").values_list("play", flat=True)[:BATCH])
+    answers = resume_plays(play_ids=ids, now=now) if ids else {}
+    return sum(answer is None for answer in answers.values())
+
+
+def watch_all(*, now: datetime) -> int:
+    """Watch clocks until none is due."""
+    seen = 0
+    while noticed := watch_clocks(now=now):
+        seen += noticed
+    return seen

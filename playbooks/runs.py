@@ -1,0 +1,242 @@
+"""Runs of the evaluator: claim what was told, ask every trigger, write episodes where something changed.
+
+A run is one transaction under one lease, so runs follow each other and a run that dies leaves nothing. Its id is the
+mark: "known at run r" is what runs up to r had claimed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Case, CharField, F, QuerySet, Value, When
+
+from csplaybooks.accounts.models import Account, Change
+from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
+from csplaybooks.playbooks.guards import Question, judge_matches
+from csplaybooks.playbooks.leases import holding
+from csplaybooks.playbooks.measures import Known
+from csplaybooks.playbooks.models import Match, Playbook, PlaybookVersion, Run, Trigger
+from csplaybooks.playbooks.pokes import poke
+from csplaybooks.signals.models import IntakeBatch, Reading, Signal
+
+logger = logging.getLogger("csplaybooks.runs")
+
+#: More changed accounts than this, and the run looks at all of them: an `IN` list is no longer the cheaper way.
+MOST_CHANGED_ACCOUNTS = 20_000
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What a run did; counts over all triggers."""
+
+    run_id: int
+    accounts: int
+    matched: int
+    opened: int
+    closed: int
+
+
+def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
+    """Run the evaluator over what changed since the last run, or in full over all accounts.
+
+    Answers None when nothing changed. Safe twice and at once: runs wait for each other, and what one has claimed the
+    next does not see. `now` becomes the run's moment, but never before the moment of the run before it.
+    """
+    with holding("csplaybooks:run", now):
+        if not full and not (Change.objects.unclaimed().exists() or IntakeBatch.objects.unclaimed().exists()):
+            return None
+        last = Run.objects.order_by("-pk").first()
+        moment = max(now, last.moment) if last else now
+        run = Run.objects.create(kind=Run.Kind.FULL if full else Run.Kind.CHANGED, moment=moment)
+        IntakeBatch.objects.unclaimed().update(seen_by_run=run.pk)
+        Change.objects.unclaimed().update(seen_by_run=run.pk)
+        accounts = None if full else changed_accounts(run.pk)
+        if accounts is None:
+            run.kind = Run.Kind.FULL
+        known = Known.now(mark=run.pk)
+        counts: dict[str, dict[str, int]] = {}
+        versions = _running_versions()
+        for version, triggers in versions:
+            for trigger in triggers:
+                counts[str(trigger.trigger_id)] = _write_episodes(trigger, run, known, accounts)
+        closed = _close_retired({t.trigger_id for _, triggers in versions for t in triggers}, run, accounts)
+        for version, triggers in versions:
+            _judge(version, triggers, moment, known, accounts)
+        run.versions = {str(t.trigger_id): t.version_id for _, triggers in versions for t in triggers}
+        run.inputs = known.as_json()
+        run.counts = counts
+        run.accounts = Account.objects.count() if accounts is None else len(accounts)
+        run.finished_at = now
+        run.save(update_fields=["kind", "versions", "inputs", "counts", "accounts", "finished_at"])
+        if Match.objects.filter(state=Match.State.QUEUED).exists():
+            poke("work")
+        report = RunReport(
+            run_id=run.pk,
+            accounts=run.accounts,
+            matched=sum(count["matched"] for count in counts.values()),
+            opened=sum(count["opened"] for count in counts.values()),
+            closed=closed + sum(count["closed"] for count in counts.values()),
+        )
+    logger.info("%s", report)
+    return report
+
+
+def changed_accounts(run_id: int) -> list[int] | None:
+    """The accounts that the inputs claimed by a run touch; None where that is all of them, or too many to list."""
+    changes = Change.objects.filter(seen_by_run=run_id)
+    if changes.filter(account__isnull=True).exists():
+        return None
+    batches = IntakeBatch.objects.filter(seen_by_run=run_id).values("pk")
+    ids: set[int] = set(changes.order_by().values_list("account", flat=True).distinct())
+    for events in (Signal.objects.filter(batch__in=batches), Reading.objects.filter(batch__in=batches)):
+        ids.update(events.order_by().values_list("account", flat=True).distinct()[: MOST_CHANGED_ACCOUNTS + 1])
+    return sorted(ids) if len(ids) <= MOST_CHANGED_ACCOUNTS else None
+
+
+def replay_run(run: Run) -> dict[int, list[int]]:
+    """Ask again what a run asked, with its moment, its mark and its versions: account ids by trigger id.
+
+    Equals `matches_after(run)` exactly, whatever has arrived since.
+    """
+    known = Known.from_json(run.pk, run.inputs)
+    accounts = None if run.kind == Run.Kind.FULL else changed_accounts(run.pk)
+    versions = PlaybookVersion.objects.in_bulk(set(run.versions.values()))
+    keys = dict(Trigger.objects.filter(pk__in=run.versions).values_list("pk", "key"))
+    answers: dict[int, list[int]] = {}
+    for trigger_id, version_id in run.versions.items():
+        ids = {keys[int(trigger_id)]: int(trigger_id)}
+        document = versions[version_id].document
+        definition = next(item for item in document["triggers"] if item["key"] == keys[int(trigger_id)])
+        trigger = TriggerVersion(ids[definition["key"]], version_id, definition, document["audience"])
+        answers[int(trigger_id)] = [hit.account_id for hit in evaluate(trigger, run.moment, known, accounts)]
+    return answers
+
+
+def matches_after(run: Run) -> dict[int, list[int]]:
+    """The episodes that stood open after a run, over the accounts it looked at: account ids by trigger id."""
+    accounts = None if run.kind == Run.Kind.FULL else changed_accounts(run.pk)
+    open_then = Match.objects.open_after(run.pk).filter(trigger__in=run.versions)
+    if accounts is not None:
+        open_then = open_then.filter(account__in=accounts)
+    answers: dict[int, list[int]] = {int(trigger_id): [] for trigger_id in run.versions}
+    for trigger_id, account_id in open_then.order_by("account").values_list("trigger", "account"):
+        answers[trigger_id].append(account_id)
+    return answers
+
+
+def judge_held(*, now: datetime) -> int:
+    """Ask the guards again about held matches whose time has come; answers how many were freed."""
+    with holding("csplaybooks:run", now):
+        held = Match.objects.filter(state=Match.State.HELD, held_until__lte=now)
+        if not held.exists():
+            return 0
+        last = Run.objects.order_by("-pk").first()
+        assert last is not None  # a match exists, so a run has opened it
+        known = Known.now(mark=last.pk)
+        freed = 0
+        for version, triggers in _running_versions():
+            freed += _judge(version, triggers, max(now, last.moment), known, None, only=held)
+        if freed:
+            poke("work")
+        return freed
+
+
+def _running_versions() -> list[tuple[PlaybookVersion, list[TriggerVersion]]]:
+    """The published versions of all running playbooks with their triggers; two queries."""
+    playbooks = Playbook.objects.running().select_related("published").prefetch_related("triggers").order_by("pk")
+    return [
+        (playbook.published, TriggerVersion.of(playbook.published, {t.key: t.pk for t in playbook.triggers.all()}))
+        for playbook in playbooks
+    ]
+
+
+def _in_scope(matches: QuerySet[Any], accounts: Sequence[int] | None) -> QuerySet[Any]:
+    return matches if accounts is None else matches.filter(account__in=accounts)
+
+
+def _write_episodes(
+    trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None
+) -> dict[str, int]:
+    """Open and close episodes of one trigger where they changed."""
+    hits = {hit.account_id: hit for hit in evaluate(trigger, run.moment, known, accounts)}
+    standing = _in_scope(Match.objects.episode_open().filter(trigger=trigger.trigger_id), accounts)
+    open_ids = dict(standing.values_list("account", "pk"))
+    fresh = [hit for account_id, hit in hits.items() if account_id not in open_ids]
+    gone = [pk for account_id, pk in open_ids.items() if account_id not in hits]
+    Match.objects.bulk_create(
+        [
+            Match(
+                trigger_id=trigger.trigger_id,
+                version_id=trigger.version_id,
+                account_id=hit.account_id,
+                opened_run=run,
+                opened_at=run.moment,
+                # The guards are asked in the same transaction, before anybody can see the row.
+                state=Match.State.QUEUED,
+                evidence=hit.evidence,
+            )
+            for hit in fresh
+        ],
+        batch_size=1000,
+    )
+    _close(gone, run)
+    return {"matched": len(hits), "opened": len(fresh), "closed": len(gone)}
+
+
+def _close(match_ids: Sequence[int], run: Run) -> None:
+    # One statement: a match that becomes a play at this very moment stays fired, one that waits ends unfired.
+    for start in range(0, len(match_ids), 5000):
+        Match.objects.filter(pk__in=match_ids[start : start + 5000]).update(
+            closed_run=run,
+            closed_at=run.moment,
+            state=Case(
+                When(state__in=[Match.State.HELD, Match.State.QUEUED], then=Value(Match.State.ENDED.value)),
+                default=F("state"),
+                output_field=CharField(),
+            ),
+        )
+
+
+def _close_retired(running: Iterable[int], run: Run, accounts: Sequence[int] | None) -> int:
+    """Close the episodes of triggers that no running version has any more."""
+    retired = _in_scope(Match.objects.episode_open().exclude(trigger__in=list(running)), accounts)
+    ids = list(retired.values_list("pk", flat=True))
+    _close(ids, run)
+    return len(ids)
+
+
+def _judge(
+    version: PlaybookVersion,
+    triggers: Sequence[TriggerVersion],
+    moment: datetime,
+    known: Known,
+    accounts: Sequence[int] | None,
+    only: QuerySet[Any] | None = None,
+) -> int:
+    """Ask the guards about the unfired matches of one version; one query and one update. Answers how many are free."""
+    waiting = Match.objects.all() if only is None else only
+    waiting = _in_scope(waiting.unfired().filter(trigger__in=[t.trigger_id for t in triggers]), accounts)
+    question = Question(moment, known, version.document["motion"])
+    cooldowns: Mapping[int, int] = {t.trigger_id: t.definition["cooldown_days"] for t in triggers}
+    changed = []
+    freed = 0
+    for match, judgement in judge_matches(waiting, question, version.document["guards"], cooldowns):
+        before = (match.state, match.held_by, match.held_until, match.held_reason, match.ceiling)
+        hold = judgement.hold
+        match.state = Match.State.HELD if hold else Match.State.QUEUED
+        match.held_by = hold.guard if hold else ""
+        match.held_until = hold.until if hold else None
+        match.held_reason = hold.reason[:300] if hold else ""
+        match.ceiling = judgement.ceiling.route if judgement.ceiling else ""
+        if before != (match.state, match.held_by, match.held_until, match.held_reason, match.ceiling):
+            changed.append(match)
+        freed += not hold
+    # Conditional on the match still waiting: one that fired in between is left as it is.
+    Match.objects.unfired().bulk_update(
+        changed, ["state", "held_by", "held_until", "held_reason", "ceiling"], batch_size=500
+    )
+    return freed

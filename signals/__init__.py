@@ -1,0 +1,1 @@
+"""What happened: signals, readings, and the intake that takes them in."""

@@ -1,0 +1,11 @@
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SignalsConfig(AppConfig):
+    name = "csplaybooks.signals"
+    label = "csplaybooks_signals"
+    verbose_name = "signals (customer success)"
+    # Set here, because a host's DEFAULT_AUTO_FIELD would otherwise write migrations into our package.
+    default_auto_field = "django.db.models.BigAutoField"

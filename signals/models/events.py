@@ -1,0 +1,148 @@
+"""Signals (something happened at an instant) and readings (how much there was at an instant)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+
+from csplaybooks.accounts.base import VisibleQuerySet
+from csplaybooks.accounts.models import Account
+from csplaybooks.signals.models.intake import IntakeBatch
+from csplaybooks.signals.models.kinds import Meter, SignalType, Source
+
+
+class EventQuerySet(VisibleQuerySet):
+    """Signals or readings, as they counted at some moment to somebody who had been told some of them."""
+
+    def told_at(self, mark: int | None) -> Self:
+        """Rows that run `mark` and those before it had been told of; None is everything stored."""
+        if mark is None:
+            return self
+        return self.exclude(batch__in=IntakeBatch.objects.not_known_at(mark).values("pk"))
+
+    def effective_at(self, mark: int | None) -> Self:
+        """Rows that count: told of, not void, and not replaced by a correction that was told of."""
+        # "is not null" lets the partial index of corrections serve, which is nearly empty.
+        corrections = self.model.objects.filter(corrects=OuterRef("pk"), corrects__isnull=False).told_at(mark)
+        return self.told_at(mark).filter(~Exists(corrections), is_void=False)
+
+    def in_window(self, after: datetime, until: datetime) -> Self:
+        """Rows with `after < occurred_at <= until`."""
+        return self.filter(occurred_at__gt=after, occurred_at__lte=until)
+
+
+class Event(models.Model):
+    """What signals and readings share: who sent it, its id there, when it happened, and how it came to be corrected.
+
+    A correction is a whole new row that names the row it replaces; a void one says that it did not happen. Rows are
+    never edited, so that what was known at any run can be told.
+    """
+
+    source = models.ForeignKey(Source, on_delete=models.PROTECT, related_name="+")
+    external_id = models.CharField(max_length=200)
+    occurred_at = models.DateTimeField()
+    batch = models.ForeignKey(IntakeBatch, on_delete=models.PROTECT, related_name="+")
+    body_hash = models.BinaryField(max_length=32, help_text="SHA-256 of the item: tells a duplicate from a conflict.")
+    is_void = models.BooleanField(default=False)
+
+    objects: Any = EventQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+
+class Signal(Event):
+    """One event: something that happened at an account."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="signals", db_index=False)
+    type = models.ForeignKey(SignalType, on_delete=models.PROTECT, related_name="+", db_index=False)
+    actor = models.CharField(max_length=200, blank=True)
+    value_milli = models.BigIntegerField(default=1000, help_text="In thousandths; 1 unless the item says otherwise.")
+    properties = models.JSONField(default=dict, blank=True)
+    # Its index is the partial one below: nearly all rows correct nothing.
+    corrects = models.ForeignKey(
+        "self", on_delete=models.PROTECT, related_name="corrected_by", null=True, blank=True, db_index=False
+    )
+
+    objects: Any = EventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-occurred_at", "-pk")
+        indexes = [
+            # The evaluator over some accounts, and the account page: one account's events of a type in a window.
+            models.Index(fields=["account", "type", "occurred_at"], name="csp_signal_account_type"),
+            # The evaluator over all accounts: a type's events in a window, grouped by account.
+            models.Index(fields=["type", "occurred_at", "account"], name="csp_signal_type_time"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "external_id"],
+                name="csp_signal_unique",
+                violation_error_message="This source has sent a signal with this id before.",
+            ),
+            models.UniqueConstraint(
+                fields=["corrects"],
+                condition=Q(corrects__isnull=False),
+                name="csp_signal_corrected_once",
+                violation_error_message="This signal was corrected already: correct the correction.",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_void=False) | Q(corrects__isnull=False),
+                name="csp_signal_void_corrects",
+                violation_error_message="Only a correction can say that a signal did not happen.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} at {self.occurred_at:%Y-%m-%d %H:%M}"
+
+
+class Reading(Event):
+    """One level of one meter at an instant; integers in thousandths. A limit of null or zero is no limit."""
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="readings", db_index=False)
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="+")
+    used_milli = models.BigIntegerField()
+    limit_milli = models.BigIntegerField(null=True, blank=True)
+    # Its index is the partial one below: nearly all rows correct nothing.
+    corrects = models.ForeignKey(
+        "self", on_delete=models.PROTECT, related_name="corrected_by", null=True, blank=True, db_index=False
+    )
+
+    objects: Any = EventQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-occurred_at", "-pk")
+        indexes = [
+            # The evaluator and the account page: the latest reading of a meter at an account.
+            models.Index(fields=["account", "meter", "-occurred_at", "-id"], name="csp_reading_latest"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source", "external_id"],
+                name="csp_reading_unique",
+                violation_error_message="This source has sent a reading with this id before.",
+            ),
+            models.UniqueConstraint(
+                fields=["corrects"],
+                condition=Q(corrects__isnull=False),
+                name="csp_reading_corrected_once",
+                violation_error_message="This reading was corrected already: correct the correction.",
+            ),
+            models.CheckConstraint(
+                condition=Q(is_void=False) | Q(corrects__isnull=False),
+                name="csp_reading_void_corrects",
+                violation_error_message="Only a correction can say that a reading did not happen.",
+            ),
+            models.CheckConstraint(
+                condition=Q(limit_milli__isnull=True) | Q(limit_milli__gte=0),
+                name="csp_reading_limit_not_negative",
+                violation_error_message="A limit cannot be negative.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} at {self.occurred_at:%Y-%m-%d %H:%M}"

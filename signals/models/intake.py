@@ -1,0 +1,77 @@
+"""What came in: one row for each batch, with counts that add up, and the items that were refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+
+from csplaybooks.accounts.base import Marked, MarkedQuerySet, OperationsQuerySet
+from csplaybooks.accounts.models import ApiToken
+
+
+class IntakeBatch(Marked):
+    """One request's worth of signals or readings. Its counts add up: received is the sum of the verdicts."""
+
+    class Kind(models.TextChoices):
+        """What the batch holds."""
+
+        SIGNALS = "signals", "Signals"
+        READINGS = "readings", "Readings"
+
+    kind = models.CharField(max_length=10, choices=Kind)
+    token = models.ForeignKey(ApiToken, on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
+    received = models.PositiveIntegerField()
+    stored = models.PositiveIntegerField()
+    duplicate = models.PositiveIntegerField()
+    conflict = models.PositiveIntegerField()
+    refused = models.PositiveIntegerField()
+
+    objects: Any = MarkedQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "intake batches"
+        ordering = ("-pk",)
+        indexes = [
+            # A run claims what no run has seen; nearly always a handful of rows.
+            models.Index(
+                fields=["id"], name="csp_batch_unclaimed", condition=Q(seen_by_run__isnull=True)
+            ),
+            # What a run (and those after it) was told: replays, and the scope of a run.
+            models.Index(fields=["seen_by_run"], name="csp_batch_seen_by_run"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(received=F("stored") + F("duplicate") + F("conflict") + F("refused")),
+                name="csp_batch_adds_up",
+                violation_error_message="What was received must be the sum of the verdicts.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"batch {self.pk}: {self.received} {self.kind}"
+
+
+class RefusedItem(models.Model):
+    """An item that was refused, with the reason; kept until `expires_at` so that nothing is lost unseen."""
+
+    batch = models.ForeignKey(IntakeBatch, on_delete=models.CASCADE, related_name="refused_items")
+    index = models.PositiveIntegerField(help_text="Where the item stood in its batch, from 0.")
+    code = models.CharField(max_length=50)
+    field = models.CharField(max_length=100, blank=True)
+    message = models.CharField(max_length=500)
+    body = models.JSONField(null=True)
+    expires_at = models.DateTimeField()
+
+    objects: Any = OperationsQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        indexes = [
+            # The daily pruning of items past their time.
+            models.Index(fields=["expires_at"], name="csp_refused_expires"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"

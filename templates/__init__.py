@@ -1,0 +1,1 @@
+"""Pages and mails, under ``csplaybooks/``. No code: a package only for the sake of the build."""

@@ -1,0 +1,109 @@
+"""The stand-alone site: its environment, its front door and its headers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from csplaybooks.settings import _debug_secret_key
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def site_settings(**environment: str) -> dict[str, Any]:
+    """Return some settings of the site as a process with just ``environment`` reads them."""
+    program = (
+        "import json, csplaybooks.settings as site; print(json.dumps("
+        "{name: getattr(site, name, None) for name in"
+        " ('DATABASES', 'Q_CLUSTER', 'CACHES', 'ALLOWED_HOSTS', 'SESSION_COOKIE_SECURE')}))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=CHECKOUT,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], **environment},
+    )
+    assert answer.returncode == 0, answer.stderr
+    settings: dict[str, Any] = json.loads(answer.stdout)
+    return settings
+
+
+def test_secret_key_is_required_in_earnest() -> None:
+    with pytest.raises(AssertionError, match="Set SECRET_KEY in the environment"):
+        site_settings()
+
+
+def test_bare_environment_means_sqlite_in_the_checkout_and_this_machine_only() -> None:
+    site = site_settings(SECRET_KEY="k")
+
+    database = site["DATABASES"]["default"]
+    assert database["NAME"] == str(CHECKOUT / "db.sqlite3")
+    assert database["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
+    assert site["Q_CLUSTER"]["orm"] == "default"
+    assert site["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
+    assert site["CACHES"] is None
+
+
+def test_environment_names_the_services() -> None:
+    site = site_settings(
+        SECRET_KEY="k",
+        DATABASE_URL="postgres://someone:word@db.example:5433/expansion",
+        REDIS_URL="redis://cache.example/1",
+        ALLOWED_HOSTS="expansion.example,other.example",
+        HTTPS="true",
+    )
+
+    database = site["DATABASES"]["default"]
+    assert (database["HOST"], database["PORT"], database["NAME"]) == ("db.example", 5433, "expansion")
+    assert database["CONN_MAX_AGE"] == 60
+    assert "pool" not in database.get("OPTIONS", {})
+    assert site["Q_CLUSTER"]["redis"] == "redis://cache.example/1"
+    assert "orm" not in site["Q_CLUSTER"]
+    assert site["CACHES"]["default"]["LOCATION"] == "redis://cache.example/1"
+    assert site["ALLOWED_HOSTS"] == ["expansion.example", "other.example"]
+    assert site["SESSION_COOKIE_SECURE"] is True
+
+
+def test_tasks_are_not_given_out_twice_while_they_wait() -> None:
+    cluster = site_settings(SECRET_KEY="k")["Q_CLUSTER"]
+
+    assert cluster["queue_limit"] <= cluster["workers"]
+    assert cluster["retry"] > cluster["timeout"] * (cluster["queue_limit"] / cluster["workers"] + 2)
+
+
+def test_debug_key_is_made_once_and_is_private(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+
+    first, second = _debug_secret_key(file), _debug_secret_key(file)
+
+    assert first == second
+    assert len(first) >= 50
+    assert file.stat().st_mode & 0o077 == 0
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.django_db
+def test_front_door_leads_to_the_admin(client: Client) -> None:
+    response = client.get("/", follow=True)
+
+    assert response.redirect_chain == [("/admin/", 302), ("/admin/login/?next=/admin/", 302)]
+    assert response.status_code == 200
+    assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+
+
+def test_static_files_are_served_without_collecting_them(client: Client) -> None:
+    response = client.get("/static/admin/css/base.css")
+
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/css")
+    # Read to the end, which closes the file.
+    assert b"--primary" in b"".join(response)
