@@ -35,7 +35,7 @@ def items_of(body: Any) -> list[Any]:
         raise Problem(
             status=413,
             code="too_many_items",
-            message=f"The list holds {len(body):,} items; at most {most:,} are taken at once. None was stored.",
+            message=f"The list holds {len(body):,} items; at most {most:,} are taken. None was stored.",
         )
     return body
 

@@ -1,0 +1,84 @@
+"""What every site needs before it can work: a default calendar, the catalogue, the starter library, the schedules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.playbooks.acts.recipes import load_library
+from csplaybooks.playbooks.models import Calendar, CalendarBlock, Playbook
+from csplaybooks.signals.acts.catalogue import load_starter_catalogue
+
+#: Name of the schedule, the task it pokes, and every how many minutes.
+SCHEDULES = (
+    ("csplaybooks:sweep", "csplaybooks.playbooks.tasks.sweep", 1),
+    ("csplaybooks:run_full", "csplaybooks.playbooks.tasks.run_full", 10),
+)
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What `set_up` made; all zero when everything was there."""
+
+    calendars: int
+    kinds: int
+    playbooks: int
+    schedules: int
+
+
+def set_up(*, now: datetime, schedules: bool = True) -> SetUp:
+    """Make what is missing; what is there stays as people left it. Safe to call again at any time."""
+    with transaction.atomic():
+        calendars = int(_default_calendar(now))
+        kinds = load_starter_catalogue(now=now)
+        playbooks = 0 if Playbook.objects.exists() else len(load_library(now=now))
+        scheduled = _schedules(now) if schedules else 0
+    return SetUp(calendars, kinds, playbooks, scheduled)
+
+
+def _default_calendar(now: datetime) -> bool:
+    """Monday to Friday, 09:00 to 17:00 in the company time zone, where no calendar is the default yet."""
+    if Calendar.objects.filter(is_default=True).exists():
+        return False
+    calendar = Calendar.objects.create(
+        key="default", name="Working week", zone=csplaybooks_settings.TIME_ZONE, is_default=True, updated_at=now
+    )
+    CalendarBlock.objects.bulk_create(
+        [
+            CalendarBlock(calendar=calendar, weekday=weekday, start_minute=9 * 60, end_minute=17 * 60)
+            for weekday in range(5)
+        ]
+    )
+    return True
+
+
+def _schedules(now: datetime) -> int:
+    # Without arguments and of the type minutes only: one unreadable schedule stops all of them.
+    from django_q.models import Schedule
+
+    made = 0
+    for name, function, minutes in SCHEDULES:
+        _, created = Schedule.objects.update_or_create(
+            name=name,
+            defaults={
+                "func": function,
+                "schedule_type": Schedule.MINUTES,
+                "minutes": minutes,
+                "repeats": -1,
+                "args": None,
+                "kwargs": None,
+                "hook": None,
+            },
+            create_defaults={
+                "func": function,
+                "schedule_type": Schedule.MINUTES,
+                "minutes": minutes,
+                "repeats": -1,
+                "next_run": now,
+            },
+        )
+        made += created
+    return made
