@@ -47,9 +47,7 @@ class MomentFormField(forms.CharField):
         if moment is None:
             raise ValidationError("Write a time such as 2026-11-22T08:00:00Z.", code="invalid")
         if moment.tzinfo is None:
-            raise ValidationError(
-                "The time needs its zone, such as 2026-11-22T08:00:00Z.", code="no_time_zone"
-            )
+            raise ValidationError("The time needs its zone, such as 2026-11-22T08:00:00Z.", code="no_time_zone")
         if not 2 <= moment.year <= 9998:
             # Moved to another zone, such a time would leave the calendar.
             raise ValidationError("The year must lie between 2 and 9998.", code="invalid")
@@ -130,9 +128,7 @@ class AccountFilters(django_filters.FilterSet):  # type: ignore[misc]  # django-
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The accounts that all filters let through."""
-        identity = {
-            name: value for name in ("external_id", "source") if (value := self.form.cleaned_data.get(name))
-        }
+        identity = {name: value for name in ("external_id", "source") if (value := self.form.cleaned_data.get(name))}
         filtered: QuerySet[Any] = super().filter_queryset(queryset)
         if identity:
             filtered = filtered.filter(pk__in=accounts_known_as(**identity))

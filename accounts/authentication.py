@@ -90,12 +90,7 @@ class TokenAuthentication(BaseAuthentication):
         return KEYWORD
 
     def _valid_token(self, value: str, now: datetime) -> ApiToken:
-        if (
-            not value.isascii()
-            or not value.isprintable()
-            or " " in value
-            or not 0 < len(value) <= _LONGEST_VALUE
-        ):
+        if not value.isascii() or not value.isprintable() or " " in value or not 0 < len(value) <= _LONGEST_VALUE:
             raise AuthenticationFailed(
                 "The Authorization header must read: Token, a space, and the value of a token.",
                 "token_malformed",

@@ -139,11 +139,7 @@ class PeriodRow(models.Model):
         if mark is None:
             return q & Q(superseded_by__isnull=True)
         unknown = Change.objects.not_known_at(mark).values("pk")
-        return (
-            q
-            & ~Q(change__in=unknown)
-            & (Q(superseded_by__isnull=True) | Q(superseded_by__in=unknown))
-        )
+        return q & ~Q(change__in=unknown) & (Q(superseded_by__isnull=True) | Q(superseded_by__in=unknown))
 
 
 def period_constraints(prefix: str, key: list[str]) -> list[models.BaseConstraint]:

@@ -53,9 +53,7 @@ class TeamMemberFactory(factory.django.DjangoModelFactory):
     class Params:
         ae = factory.Trait(is_customer_success_manager=False, is_account_executive=True)
         leads = factory.Trait(is_customer_success_manager=False, is_manager=True)
-        desk = factory.Trait(
-            is_customer_success_manager=False, is_digital_desk=True, takes_pool_work=False, user=None
-        )
+        desk = factory.Trait(is_customer_success_manager=False, is_digital_desk=True, takes_pool_work=False, user=None)
 
     name = factory.Sequence(lambda number: f"Member {number}")
     user = factory.SubFactory(UserFactory)
@@ -301,9 +299,7 @@ class FindingFactory(factory.django.DjangoModelFactory):
     kind = models.Finding.Kind.GAP
     text = "Reports are built by hand."
     updated_at = START
-    state = factory.RelatedFactory(
-        "csplaybooks.accounts.factories.FindingStateFactory", factory_related_name="finding"
-    )
+    state = factory.RelatedFactory("csplaybooks.accounts.factories.FindingStateFactory", factory_related_name="finding")
 
 
 class FindingStateFactory(factory.django.DjangoModelFactory):

@@ -127,9 +127,7 @@ class PlayFilters(django_filters.FilterSet):  # type: ignore[misc]  # django-fil
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The plays that all filters let through."""
         names = {"account": "external_id", "account_source": "source"}
-        identity = {
-            wanted: value for name, wanted in names.items() if (value := self.form.cleaned_data.get(name))
-        }
+        identity = {wanted: value for name, wanted in names.items() if (value := self.form.cleaned_data.get(name))}
         filtered: QuerySet[Any] = super().filter_queryset(queryset)
         if identity:
             filtered = filtered.filter(account__in=accounts_known_as(**identity))

@@ -99,9 +99,7 @@ def schedule(clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses) ->
 def outstanding(events: Sequence[Due], written: Iterable[tuple[str, int]]) -> list[Due]:
     """The events that have not been written yet, in order."""
     done = set(written)
-    return sorted(
-        (event for event in events if (event.kind, event.level) not in done), key=lambda event: event.at
-    )
+    return sorted((event for event in events if (event.kind, event.level) not in done), key=lambda event: event.at)
 
 
 def set_times(
@@ -137,8 +135,4 @@ def recompute(clocks: Sequence[Clock]) -> None:
     written = written_events(clock.pk for clock in clocks)
     for clock in clocks:
         set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], written[clock.pk])
-    Clock.objects.ticking().bulk_update(
-        clocks, ["due_at", "next_event_at", "state", "is_stale"], batch_size=500
-    )
-
-
+    Clock.objects.ticking().bulk_update(clocks, ["due_at", "next_event_at", "state", "is_stale"], batch_size=500)

@@ -42,8 +42,8 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse an alias where it is used."""
         if self.check_event(yaml.events.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave it out
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -151,9 +151,7 @@ def document_schema() -> dict[str, Any]:
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    guard.key: (
-                        {"oneOf": [{"const": "off"}, guard.schema()]} if guard.can_be_off else guard.schema()
-                    )
+                    guard.key: ({"oneOf": [{"const": "off"}, guard.schema()]} if guard.can_be_off else guard.schema())
                     for guard in guards()
                 },
             },

@@ -170,9 +170,7 @@ class IntervalFactory(factory.django.DjangoModelFactory):
     owner = factory.SelfAttribute("play.owner")
     holder = factory.SelfAttribute("play.holder")
     held_by = factory.LazyAttribute(
-        lambda interval: (
-            models.Interval.HeldBy.TRAY if interval.holder is None else models.Interval.HeldBy.MEMBER
-        )
+        lambda interval: models.Interval.HeldBy.TRAY if interval.holder is None else models.Interval.HeldBy.MEMBER
     )
     stage = factory.SelfAttribute("play.stage")
     state = factory.SelfAttribute("play.state")

@@ -95,9 +95,7 @@ class Guard:
         """The expressions over `Match` rows that the judging needs; names are shared by all guards."""
         return {}
 
-    def judge(
-        self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]
-    ) -> Hold | Ceiling | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | Ceiling | None:
         """The guard's answer for one match; None is pass."""
         raise NotImplementedError  # pragma: no cover - every guard has its own
 
@@ -132,9 +130,7 @@ class NotPaying(Guard):
 
     key = "not_paying"
     defaults = {"allow": []}
-    settings_schema = {
-        "allow": {"type": "array", "items": {"enum": [Lifecycle.FREE.value, Lifecycle.TRIAL.value]}}
-    }
+    settings_schema = {"allow": {"type": "array", "items": {"enum": [Lifecycle.FREE.value, Lifecycle.TRIAL.value]}}}
 
     def facts(self, question: Question, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `Guard.facts`."""
@@ -227,9 +223,7 @@ class Tenure(Guard):
         """See `Guard.facts`."""
         return {"customer_since": question.facts("customer_since")}
 
-    def judge(
-        self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]
-    ) -> Hold | Ceiling | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | Ceiling | None:
         """See `Guard.judge`."""
         if question.motion != Motion.CROSS_SELL:
             return None
@@ -288,9 +282,7 @@ class Cooling(Guard):
     def facts(self, question: Question, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `Guard.facts`."""
         declined = (
-            Play.objects.filter(
-                account=ACCOUNT, motion=question.motion, outcome__in=[Outcome.DECLINED, Outcome.LOST]
-            )
+            Play.objects.filter(account=ACCOUNT, motion=question.motion, outcome__in=[Outcome.DECLINED, Outcome.LOST])
             .order_by()
             .values("account")
         )

@@ -18,7 +18,7 @@ from csplaybooks.playbooks.models import Interval, Outcome, Play, Stage, State
 
 @dataclass(frozen=True)
 class Move:
-    """Where a play goes. A stage of `closed` ends its last interval; `holder_id` of None is the tray or the customer."""
+    """Where a play goes. The stage `closed` ends its last interval; a holder of None is the tray or the customer."""
 
     play_id: int
     stage: Stage
@@ -57,8 +57,7 @@ def move_plays(moves: Sequence[Move], at: datetime) -> dict[int, datetime]:
         return {}
     by_play = {move.play_id: move for move in moves}
     standing = {
-        interval.play_id: interval
-        for interval in Interval.objects.filter(play__in=by_play, valid_to__isnull=True)
+        interval.play_id: interval for interval in Interval.objects.filter(play__in=by_play, valid_to__isnull=True)
     }
     if missing := sorted(set(by_play) - set(standing)):
         raise RuntimeError(f"plays without an open interval: {missing[:10]}")

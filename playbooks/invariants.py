@@ -14,8 +14,8 @@ from typing import Any
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, working_calendar
 from csplaybooks.playbooks.business_time import due_at, elapsed
+from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, working_calendar
 from csplaybooks.playbooks.models import Clock, Interval, Match, Play, Stage
 from csplaybooks.signals.models import IntakeBatch, Reading, RefusedItem, Signal
 
@@ -89,11 +89,10 @@ def _plays_unlike_their_interval() -> QuerySet[Any]:
 
 def _sums_unlike_elapsed() -> QuerySet[Any]:
     """Closed plays whose intervals do not add up to the time from opening to close."""
-    return (
-        Play.objects.filter(stage=Stage.CLOSED)
-        .annotate(total=Sum(F("intervals__valid_to") - F("intervals__valid_from")))
-        .exclude(total=F("closed_at") - F("opened_at"))
+    summed: QuerySet[Any] = Play.objects.filter(stage=Stage.CLOSED).annotate(
+        total=Sum(F("intervals__valid_to") - F("intervals__valid_from"))
     )
+    return summed.exclude(total=F("closed_at") - F("opened_at"))
 
 
 def _fired_without_play() -> QuerySet[Any]:
@@ -128,7 +127,7 @@ _QUERIES: dict[str, Callable[[], QuerySet[Any]]] = {
 
 
 def violations(*, chunk: int = 2000) -> list[Violation]:
-    """Ask every invariant over the whole database; answers one entry for each, in a fixed order, count 0 if it holds."""
+    """Ask every invariant over the whole database: one entry for each, in a fixed order, with count 0 if it holds."""
     found = []
     for name, query in _QUERIES.items():
         rows = query()
@@ -168,8 +167,9 @@ def _follows(clock: Clock, calendar: Any, pauses: Any, owned: dict[int, Any]) ->
         return False
     promised = timedelta(seconds=clock.promised_seconds)
     if clock.state in (Clock.State.MET, Clock.State.MISSED):
-        assert clock.done_at is not None
-        used = elapsed(calendar, clock.started_at, max(clock.done_at, clock.started_at), pauses)
+        # A constraint sees to it that a finished clock has its time.
+        done_at = clock.done_at or clock.started_at
+        used = elapsed(calendar, clock.started_at, max(done_at, clock.started_at), pauses)
         return clock.excused_at is not None or (used > promised) == (clock.state == Clock.State.MISSED)
     if clock.state == Clock.State.CANCELLED:
         return clock.breached_at is None

@@ -46,6 +46,4 @@ def due(name: str, every: timedelta, now: datetime) -> bool:
 
 def beat(name: str, now: datetime, *, expected: int, seen: int) -> None:
     """Write a heartbeat: when the job `name` last looked, how many rows were due and how many it dealt with."""
-    Lease.objects.update_or_create(
-        name=name, defaults={"last_run_at": now, "expected": expected, "seen": seen}
-    )
+    Lease.objects.update_or_create(name=name, defaults={"last_run_at": now, "expected": expected, "seen": seen})

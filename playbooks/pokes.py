@@ -49,5 +49,5 @@ def _enqueue(name: str) -> None:
 
     try:
         async_task(f"csplaybooks.playbooks.tasks.{name}", task_name=f"csplaybooks:{name}")
-    except Exception:  # noqa: BLE001 - any broker may fail in any way, and the sweep picks the work up
+    except Exception:
         logger.exception("could not poke %s; the sweep will pick it up", name)

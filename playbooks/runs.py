@@ -10,9 +10,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from django.db.models import Case, CharField, F, QuerySet, Value, When
+from django.db.models import Case, CharField, F, Value, When
 
 from csplaybooks.accounts.models import Account, Change
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
@@ -20,6 +19,7 @@ from csplaybooks.playbooks.guards import Question, judge_matches
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, Playbook, PlaybookVersion, Run, Trigger
+from csplaybooks.playbooks.models.matches import MatchQuerySet
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.signals.models import IntakeBatch, Reading, Signal
 
@@ -60,7 +60,7 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
         known = Known.now(mark=run.pk)
         counts: dict[str, dict[str, int]] = {}
         versions = _running_versions()
-        for version, triggers in versions:
+        for _, triggers in versions:
             for trigger in triggers:
                 counts[str(trigger.trigger_id)] = _write_episodes(trigger, run, known, accounts)
         closed = _close_retired({t.trigger_id for _, triggers in versions for t in triggers}, run, accounts)
@@ -132,10 +132,9 @@ def judge_held(*, now: datetime) -> int:
     """Ask the guards again about held matches whose time has come; answers how many were freed."""
     with holding("csplaybooks:run", now):
         held = Match.objects.filter(state=Match.State.HELD, held_until__lte=now)
-        if not held.exists():
-            return 0
         last = Run.objects.order_by("-pk").first()
-        assert last is not None  # a match exists, so a run has opened it
+        if last is None or not held.exists():
+            return 0
         known = Known.now(mark=last.pk)
         freed = 0
         for version, triggers in _running_versions():
@@ -154,13 +153,11 @@ def _running_versions() -> list[tuple[PlaybookVersion, list[TriggerVersion]]]:
     ]
 
 
-def _in_scope(matches: QuerySet[Any], accounts: Sequence[int] | None) -> QuerySet[Any]:
+def _in_scope(matches: MatchQuerySet, accounts: Sequence[int] | None) -> MatchQuerySet:
     return matches if accounts is None else matches.filter(account__in=accounts)
 
 
-def _write_episodes(
-    trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None
-) -> dict[str, int]:
+def _write_episodes(trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None) -> dict[str, int]:
     """Open and close episodes of one trigger where they changed."""
     hits = {hit.account_id: hit for hit in evaluate(trigger, run.moment, known, accounts)}
     standing = _in_scope(Match.objects.episode_open().filter(trigger=trigger.trigger_id), accounts)
@@ -215,10 +212,10 @@ def _judge(
     moment: datetime,
     known: Known,
     accounts: Sequence[int] | None,
-    only: QuerySet[Any] | None = None,
+    only: MatchQuerySet | None = None,
 ) -> int:
     """Ask the guards about the unfired matches of one version; one query and one update. Answers how many are free."""
-    waiting = Match.objects.all() if only is None else only
+    waiting: MatchQuerySet = Match.objects.all() if only is None else only
     waiting = _in_scope(waiting.unfired().filter(trigger__in=[t.trigger_id for t in triggers]), accounts)
     question = Question(moment, known, version.document["motion"])
     cooldowns: Mapping[int, int] = {t.trigger_id: t.definition["cooldown_days"] for t in triggers}

@@ -1,5 +1,7 @@
 """The tables of the room `accounts`, one file for each kind of thing."""
 
+from __future__ import annotations
+
 from csplaybooks.accounts.models.access import ApiToken, IdempotencyKey
 from csplaybooks.accounts.models.catalogue import Entitlement, Feature, Plan, PlanLimit, Product
 from csplaybooks.accounts.models.company import (

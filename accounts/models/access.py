@@ -45,9 +45,7 @@ class ApiToken(models.Model):
     prefix = models.CharField(max_length=PREFIX_LENGTH, unique=True, editable=False)
     digest = models.CharField(max_length=64, editable=False)
     scopes = models.JSONField(default=list)
-    limited_to_accounts = models.BooleanField(
-        default=False, help_text="See and write only the accounts chosen below."
-    )
+    limited_to_accounts = models.BooleanField(default=False, help_text="See and write only the accounts chosen below.")
     accounts = models.ManyToManyField(Account, related_name="+", blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,

@@ -97,9 +97,7 @@ class Feature(Versioned):
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="features")
     key = models.SlugField(max_length=100, unique=True)
     name = models.CharField(max_length=200)
-    least_plan = models.ForeignKey(
-        Plan, on_delete=models.SET_NULL, related_name="features", null=True, blank=True
-    )
+    least_plan = models.ForeignKey(Plan, on_delete=models.SET_NULL, related_name="features", null=True, blank=True)
 
     objects: Any = CatalogueQuerySet.as_manager()
 

@@ -57,7 +57,7 @@ class AccountQuerySet(models.QuerySet[Any]):
                 allowed |= Q(pk__in=door(scope.members))
         if scope.pool:
             # The pool: accounts without a CSM.
-            allowed |= ~Exists(team.filter(account=OuterRef("pk"), role=AccountTeam.Role.CSM))
+            allowed |= ~Q(Exists(team.filter(account=OuterRef("pk"), role=AccountTeam.Role.CSM)))
         return self.filter(allowed)
 
 

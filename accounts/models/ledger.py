@@ -38,9 +38,7 @@ class Movement(models.Model):
     motion = models.CharField(max_length=20, choices=Motion, blank=True)
     effective_on = models.DateField()
     recorded_at = models.DateTimeField()
-    reverses = models.OneToOneField(
-        "self", on_delete=models.PROTECT, related_name="reversed_by", null=True, blank=True
-    )
+    reverses = models.OneToOneField("self", on_delete=models.PROTECT, related_name="reversed_by", null=True, blank=True)
     note = models.CharField(max_length=500, blank=True)
 
     objects: Any = VisibleQuerySet.as_manager()

@@ -27,9 +27,7 @@ class Change(Marked):
         ordering = ("-pk",)
         indexes = [
             # A run claims what no run has seen; nearly always a handful of rows.
-            models.Index(
-                fields=["id"], name="csp_change_unclaimed", condition=Q(seen_by_run__isnull=True)
-            ),
+            models.Index(fields=["id"], name="csp_change_unclaimed", condition=Q(seen_by_run__isnull=True)),
             # What a run (and those after it) was told: replays, and the scope of a run.
             models.Index(fields=["seen_by_run", "account"], name="csp_change_seen_by_run"),
         ]

@@ -147,6 +147,12 @@ class Finding(Versioned):
         return f"{self.get_kind_display()}: {self.text[:60]}"
 
 
+class FindingStateQuerySet(PeriodQuerySet):
+    """Statuses, seen by whoever sees the finding's account."""
+
+    account_path = "finding__account"
+
+
 class FindingState(PeriodRow):
     """The status of a finding over a period."""
 
@@ -160,10 +166,7 @@ class FindingState(PeriodRow):
     finding = models.ForeignKey(Finding, on_delete=models.CASCADE, related_name="states")
     status = models.CharField(max_length=10, choices=Status)
 
-    class _QuerySet(PeriodQuerySet):
-        account_path = "finding__account"
-
-    objects: Any = _QuerySet.as_manager()
+    objects: Any = FindingStateQuerySet.as_manager()
 
     class Meta:
         ordering = ("finding", "valid_from")

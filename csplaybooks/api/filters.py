@@ -39,8 +39,7 @@ def refuse_unknown_parameters(request: Request, known: Mapping[str, bool]) -> No
             code="unknown_filter",
             message=f"Unknown query parameter: {names}. {listed}",
             errors=[
-                FieldError((name,), "unknown_filter", "This query parameter is not known here.")
-                for name in unknown
+                FieldError((name,), "unknown_filter", "This query parameter is not known here.") for name in unknown
             ],
         )
     if repeated := sorted(name for name in given if not known[name] and len(given.getlist(name)) > 1):

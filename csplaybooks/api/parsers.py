@@ -127,9 +127,7 @@ def read_capped(stream: IO[bytes], max_bytes: int, content_length: str | None) -
     A body that says it is bigger is not read at all; one that is bigger than it says is read one byte past
     the cap. Raises Problem 413 for both.
     """
-    stated = (
-        content_length if content_length and content_length.isascii() and content_length.isdigit() else "0"
-    )
+    stated = content_length if content_length and content_length.isascii() and content_length.isdigit() else "0"
     # By the count of digits first: Python reads no more than 4300 of them.
     if len(stated) > 18 or int(stated) > max_bytes:
         raise _too_large(max_bytes)
@@ -161,9 +159,7 @@ def load_json(body: bytes, max_depth: int) -> Any:
         # RFC 8259 lets readers pass over a byte order mark, and some exporters write one.
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Problem(
-            status=400, code="not_utf8", message=f"The body is not UTF-8 (byte {error.start})."
-        ) from None
+        raise Problem(status=400, code="not_utf8", message=f"The body is not UTF-8 (byte {error.start}).") from None
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:

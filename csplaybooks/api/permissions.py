@@ -57,15 +57,11 @@ class ScopePermission(BasePermission):
         if isinstance(request.auth, ScopedToken):
             needed = f"{scope}:{'read' if reading else 'write'}"
             if not request.auth.has_scope(needed):
-                raise Problem(
-                    status=403, code="missing_scope", message=f"The token lacks the scope {needed!r}."
-                )
+                raise Problem(status=403, code="missing_scope", message=f"The token lacks the scope {needed!r}.")
             return True
         permission = permission_name(self._model(view), "view" if reading else _verb(request, view))
         if not user.has_perm(permission):
-            raise Problem(
-                status=403, code="missing_permission", message=f"You lack the permission {permission!r}."
-            )
+            raise Problem(status=403, code="missing_permission", message=f"You lack the permission {permission!r}.")
         return True
 
     @staticmethod

@@ -43,6 +43,9 @@ logger = logging.getLogger("csplaybooks.api")
 # What a sender wrote may be echoed in a message; more of it than this helps nobody.
 _LONGEST_TEXT = 1000
 
+# Python before 3.13 has the phrases of an older RFC; a title should not tell which Python runs.
+_RENAMED_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
 Path = tuple[str | int, ...]
 
 
@@ -107,9 +110,7 @@ class Problem(exceptions.APIException):
         self.headers = dict(headers or {})
 
 
-def problem_document(
-    *, status: int, code: str, message: str, errors: Sequence[FieldError] = ()
-) -> dict[str, Any]:
+def problem_document(*, status: int, code: str, message: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
     """The body of an error. Its members are told in the module's docstring."""
     text = plain_text(message)
     document: dict[str, Any] = {
@@ -144,9 +145,7 @@ def problem_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     if problem.status_code == HTTPStatus.UNAUTHORIZED and "WWW-Authenticate" not in headers:
         headers["WWW-Authenticate"] = context["view"].get_authenticate_header(context["request"])
     return Response(
-        problem_document(
-            status=problem.status_code, code=problem.code, message=problem.message, errors=problem.errors
-        ),
+        problem_document(status=problem.status_code, code=problem.code, message=problem.message, errors=problem.errors),
         status=problem.status_code,
         headers=headers,
         content_type=PROBLEM_CONTENT_TYPE,
@@ -187,9 +186,7 @@ def as_problem(exc: Exception) -> Problem:
                 message="Other rows refer to this; it cannot be removed.",
             )
         case IntegrityError():
-            return Problem(
-                status=409, code="conflict", message="This contradicts what is stored; nothing was changed."
-            )
+            return Problem(status=409, code="conflict", message="This contradicts what is stored; nothing was changed.")
         case OperationalError():
             # Locked, gone, or two transactions in each other's way: the same request may well succeed next
             # time.
@@ -199,9 +196,7 @@ def as_problem(exc: Exception) -> Problem:
                 message="The database could not take this now; send it again later.",
                 headers={"Retry-After": "5"},
             )
-    return Problem(
-        status=500, code="internal_error", message="Something went wrong here; it has been logged."
-    )
+    return Problem(status=500, code="internal_error", message="Something went wrong here; it has been logged.")
 
 
 def _from_api_exception(exc: exceptions.APIException) -> Problem:
@@ -250,6 +245,8 @@ def _flatten(detail: Any, path: Path = ()) -> Iterator[FieldError]:
 
 def _title(status: int) -> str:
     """The phrase of an HTTP status."""
+    if status in _RENAMED_TITLES:
+        return _RENAMED_TITLES[status]
     try:
         return HTTPStatus(status).phrase
     except ValueError:

@@ -81,7 +81,6 @@ class Compiled:
     found: Mapping[str, Any]
 
 
-
 def lookup(settings: Mapping[str, Any]) -> str:
     """The Django lookup of a condition's comparison: `gte` or `gt`."""
     return "gte" if "at_least" in settings else "gt"

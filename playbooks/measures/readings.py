@@ -145,12 +145,14 @@ class AmountOverLimit(_LatestReading):
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
-        parts = [
-            f"{meter.replace('_', ' ')} {number(from_milli(used - limit))} over the limit of {number(from_milli(limit))}"
-            if limit
-            else f"{meter.replace('_', ' ')} has no limit"
-            for meter, used, limit in self.readings(settings, found)
-        ]
+        parts = []
+        for meter, used, limit in self.readings(settings, found):
+            what = meter.replace("_", " ")
+            if limit:
+                over, allowed = number(from_milli(used - limit)), number(from_milli(limit))
+                parts.append(f"{what} {over} over the limit of {allowed}")
+            else:
+                parts.append(f"{what} has no limit")
         return f"{', '.join(parts) or 'no reading'}, needed {needed(settings)}"
 
 

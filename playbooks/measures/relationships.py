@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
@@ -16,7 +16,7 @@ class OpenGap(Measure):
     """An open finding of kind gap that names a product the account does not hold."""
 
     key = "open_gap"
-    settings_schema: dict[str, Any] = {
+    settings_schema: ClassVar[dict[str, Any]] = {
         "products": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50}
     }
     takes_threshold = False
@@ -24,21 +24,19 @@ class OpenGap(Measure):
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
         mark = moment.known.mark
-        gaps = (
-            Finding.objects.filter(
-                Exists(
-                    FindingState.objects.holding_at(moment.as_of, mark).filter(
-                        finding=OuterRef("pk"), status=FindingState.Status.OPEN
-                    )
-                ),
-                ~Exists(
-                    Entitlement.objects.holding_at(moment.as_of, mark).filter(
-                        account=OuterRef("account"), product=OuterRef("product")
-                    )
-                ),
-                kind=Finding.Kind.GAP,
-                product__isnull=False,
-            )
+        gaps = Finding.objects.filter(
+            Exists(
+                FindingState.objects.holding_at(moment.as_of, mark).filter(
+                    finding=OuterRef("pk"), status=FindingState.Status.OPEN
+                )
+            ),
+            ~Exists(
+                Entitlement.objects.holding_at(moment.as_of, mark).filter(
+                    account=OuterRef("account"), product=OuterRef("product")
+                )
+            ),
+            kind=Finding.Kind.GAP,
+            product__isnull=False,
         )
         if products := settings.get("products"):
             gaps = gaps.filter(product__key__in=products)

@@ -1,5 +1,7 @@
 """The tables of the room `playbooks`."""
 
+from __future__ import annotations
+
 from csplaybooks.playbooks.models.calendars import Calendar, CalendarBlock, CalendarDay
 from csplaybooks.playbooks.models.clocks import Clock, ClockEvent
 from csplaybooks.playbooks.models.matches import Match, PlayMatch

@@ -69,9 +69,7 @@ class CalendarBlock(models.Model):
                 name="csp_calendar_block_weekday",
                 violation_error_message="A weekday is 0 (Monday) to 6 (Sunday).",
             ),
-            models.UniqueConstraint(
-                fields=["calendar", "weekday", "start_minute"], name="csp_calendar_block_unique"
-            ),
+            models.UniqueConstraint(fields=["calendar", "weekday", "start_minute"], name="csp_calendar_block_unique"),
         ]
 
     def __str__(self) -> str:

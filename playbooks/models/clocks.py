@@ -120,6 +120,12 @@ class Clock(models.Model):
         return f"{self.get_target_display()} of play {self.play_id}"
 
 
+class ClockEventQuerySet(PlayPartQuerySet):
+    """Events, seen by whoever sees the clock's play."""
+
+    play_path = "clock__play"
+
+
 class ClockEvent(models.Model):
     """Something that happened on a clock; each kind and level once."""
 
@@ -146,12 +152,7 @@ class ClockEvent(models.Model):
         help_text="Who held the play then.",
     )
 
-    class _QuerySet(ClockQuerySet):
-        def visible_to(self, viewer: Any) -> Any:
-            """Only the events of plays that `viewer` may see."""
-            return self.filter(clock__play__in=Play.objects.visible_to(viewer).values("pk"))
-
-    objects = _QuerySet.as_manager()
+    objects: Any = ClockEventQuerySet.as_manager()
 
     class Meta:
         ordering = ("clock", "due_at", "pk")

@@ -7,9 +7,8 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import F, Q
 
-from csplaybooks.accounts.base import VisibleQuerySet
 from csplaybooks.accounts.models import Account
-from csplaybooks.playbooks.models.plays import Play, Route
+from csplaybooks.playbooks.models.plays import Play, PlayPartQuerySet, Route
 from csplaybooks.playbooks.models.recipes import PlaybookVersion, Trigger
 from csplaybooks.playbooks.models.runs import Run
 from csplaybooks.playbooks.models.work import Work, WorkQuerySet
@@ -126,10 +125,7 @@ class PlayMatch(models.Model):
     folded = models.BooleanField(default=False)
     at = models.DateTimeField()
 
-    class _QuerySet(VisibleQuerySet):
-        account_path = "play__account"
-
-    objects: Any = _QuerySet.as_manager()
+    objects: Any = PlayPartQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "play matches"

@@ -111,9 +111,7 @@ class Play(Versioned, Work):
     stage = models.CharField(max_length=10, choices=Stage, default=Stage.ROUTED)
     state = models.CharField(max_length=10, choices=State, default=State.WORKING)
     owner = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="plays", null=True, blank=True)
-    holder = models.ForeignKey(
-        TeamMember, on_delete=models.PROTECT, related_name="held_plays", null=True, blank=True
-    )
+    holder = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="held_plays", null=True, blank=True)
     origin = models.CharField(max_length=10, choices=Origin, default=Origin.MATCH)
     reason = models.CharField(max_length=500, blank=True, help_text="Why it was opened by hand.")
     evidence = models.JSONField(default=list, help_text="What was found when it opened; frozen.")
@@ -194,7 +192,9 @@ class Play(Versioned, Work):
 
 
 class PlayPartQuerySet(VisibleQuerySet):
-    """Rows that hang on a play: seen by whoever sees the play."""
+    """Rows that hang on a play: seen by whoever sees the play. Subclasses name the way to it in `play_path`."""
+
+    play_path = "play"
 
     def visible_to(self, viewer: Any) -> Self:
         """Only the parts of plays that `viewer` may see."""
@@ -202,7 +202,7 @@ class PlayPartQuerySet(VisibleQuerySet):
 
         if scope_of(viewer).everything:
             return self
-        return self.filter(play__in=Play.objects.visible_to(viewer).values("pk"))
+        return self.filter(**{f"{self.play_path}__in": Play.objects.visible_to(viewer).values("pk")})
 
 
 class PlayStep(models.Model):

@@ -23,9 +23,7 @@ class Run(models.Model):
 
     kind = models.CharField(max_length=10, choices=Kind)
     moment = models.DateTimeField(help_text="The moment asked about.")
-    versions = models.JSONField(
-        default=dict, help_text="What was evaluated: trigger id to playbook version id."
-    )
+    versions = models.JSONField(default=dict, help_text="What was evaluated: trigger id to playbook version id.")
     inputs = models.JSONField(
         default=dict, help_text="What was used that is not dated truth: the maximum age of each meter."
     )

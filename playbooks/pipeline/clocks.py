@@ -24,9 +24,7 @@ def unclocked() -> Any:
 
 def start_clocks(*, now: datetime, limit: int = 200) -> int:
     """Start the clocks of owned plays; answers how many plays were taken from the queue."""
-    return work_off(
-        unclocked(), lambda ids: _start(ids, now), now=now, order_by=("opened_at", "pk"), limit=limit
-    )
+    return work_off(unclocked(), lambda ids: _start(ids, now), now=now, order_by=("opened_at", "pk"), limit=limit)
 
 
 def _start(play_ids: Sequence[int], now: datetime) -> None:

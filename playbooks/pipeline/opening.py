@@ -18,9 +18,7 @@ from csplaybooks.playbooks.pipeline.queue import work_off
 def open_plays(*, now: datetime, limit: int = 200) -> int:
     """Open plays from queued matches, oldest run first; answers how many matches were taken from the queue."""
     queue = Match.objects.filter(state=Match.State.QUEUED)
-    return work_off(
-        queue, lambda ids: _open(ids, now), now=now, order_by=("opened_run", "pk"), limit=limit
-    )
+    return work_off(queue, lambda ids: _open(ids, now), now=now, order_by=("opened_run", "pk"), limit=limit)
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Opening:
 
 
 def choose_route(rules: Sequence[Mapping[str, Any]], segment: str, amount: int | None, ceiling: str) -> Route:
-    """The first route whose `when` fits (an unknown amount fits no bound), lowered to the ceiling where there is one."""
+    """The first route whose `when` fits (an unknown amount fits no bound), lowered to the ceiling if there is one."""
     route = next(Route(rule["route"]) for rule in rules if _fits(rule.get("when", {}), segment, amount))
     if ceiling and Route(ceiling).weight < route.weight:
         return Route(ceiling)
@@ -53,9 +51,7 @@ def _fits(when: Mapping[str, Any], segment: str, amount: int | None) -> bool:
 
 def build_plays(openings: Sequence[Opening], now: datetime) -> list[Play]:
     """Unsaved plays with amount, route and expiry worked out; a constant number of queries."""
-    amounts = work_out_amounts(
-        [Case(o.account_id, o.version.document["amount"], o.evidence) for o in openings], now
-    )
+    amounts = work_out_amounts([Case(o.account_id, o.version.document["amount"], o.evidence) for o in openings], now)
     segments = dict(
         AccountFacts.objects.holding_at(now)
         .filter(account__in={o.account_id for o in openings})
@@ -144,12 +140,11 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
         matches, ["state", "play", "fired_at", "attempts", "last_error"], batch_size=200
     )
     PlayMatch.objects.bulk_create(
-        [
-            PlayMatch(play_id=m.play_id, match=m, folded=m.state == Match.State.FOLDED, at=now)
-            for m in matches
-        ]
+        [PlayMatch(play_id=m.play_id, match=m, folded=m.state == Match.State.FOLDED, at=now) for m in matches]
     )
-    write_timeline([_entry(match, now) for match in matches])
+    write_timeline(
+        [_entry(match, standing[match.account_id, match.version.document["motion"]], now) for match in matches]
+    )
 
 
 def _open_plays_of(keys: Mapping[tuple[int, str], Any]) -> dict[tuple[int, str], Play]:
@@ -159,11 +154,9 @@ def _open_plays_of(keys: Mapping[tuple[int, str], Any]) -> dict[tuple[int, str],
     return {(play.account_id, play.motion): play for play in plays}
 
 
-def _entry(match: Match, now: datetime) -> Any:
+def _entry(match: Match, play: Play, now: datetime) -> Any:
     words = "; ".join(item["words"] for item in match.evidence)
     name = match.version.document["name"]
-    play = match.play
-    assert play is not None
     if match.state == Match.State.FOLDED:
         text = f"{name} also matched, and was added to the open play: {words}"
     else:

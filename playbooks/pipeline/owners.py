@@ -31,9 +31,7 @@ def assign_owners(*, now: datetime, limit: int = 200) -> int:
     if not unowned().workable_at(now).exists():
         return 0
     with holding("csplaybooks:owners", now):
-        return work_off(
-            unowned(), lambda ids: _assign(ids, now), now=now, order_by=("opened_at", "pk"), limit=limit
-        )
+        return work_off(unowned(), lambda ids: _assign(ids, now), now=now, order_by=("opened_at", "pk"), limit=limit)
 
 
 @dataclass
@@ -57,7 +55,7 @@ class People:
         return cls(
             members=members,
             stand_ins=dict(away.values_list("member", "stand_in")),
-            load={pk: member.load for pk, member in members.items()},  # type: ignore[attr-defined]
+            load={pk: member.load for pk, member in members.items()},
         )
 
     def present(self, member_id: int | None) -> int | None:
@@ -79,7 +77,10 @@ class People:
         pool = [
             pk
             for pk, member in self.members.items()
-            if getattr(member, role) and member.takes_pool_work and pk not in self.stand_ins and self.has_room(pk, route)
+            if getattr(member, role)
+            and member.takes_pool_work
+            and pk not in self.stand_ins
+            and self.has_room(pk, route)
         ]
         return min(pool, key=lambda pk: (self.load[pk], pk), default=None)
 
@@ -136,14 +137,10 @@ def _assign(play_ids: Sequence[int], now: datetime) -> None:
         else:
             if route.counts_toward_load:
                 people.load[owner_id] += 1
-            moves.append(
-                Move(play.pk, Stage.OWNED, State.WORKING, owner_id, owner_id, Interval.HeldBy.MEMBER)
-            )
+            moves.append(Move(play.pk, Stage.OWNED, State.WORKING, owner_id, owner_id, Interval.HeldBy.MEMBER))
             text = f"{people.members[owner_id].name} owns it: {why}"
         entries.append(
-            timeline_entry(
-                account_id=play.account_id, at=now, now=now, kind="play_assigned", text=text, subject=play
-            )
+            timeline_entry(account_id=play.account_id, at=now, now=now, kind="play_assigned", text=text, subject=play)
         )
     move_plays(moves, now)
     Play.objects.filter(pk__in=tray).update(tray_at=now, updated_at=now)

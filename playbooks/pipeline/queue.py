@@ -9,15 +9,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Case, DateTimeField, F, QuerySet, Value, When
+from django.db.models import Case, DateTimeField, F, Value, When
 
 from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.playbooks.models.work import WorkQuerySet
 
 logger = logging.getLogger("csplaybooks.pipeline")
 
 
 def work_off(
-    queue: QuerySet[Any],
+    queue: WorkQuerySet,
     act: Callable[[Sequence[int]], None],
     *,
     now: datetime,
@@ -45,8 +46,8 @@ def work_off(
     return len(ids)
 
 
-def _claim(queue: QuerySet[Any], *, now: datetime, order_by: Sequence[str], limit: int) -> list[int]:
-    waiting = queue.workable_at(now)
+def _claim(queue: WorkQuerySet, *, now: datetime, order_by: Sequence[str], limit: int) -> list[int]:
+    waiting: WorkQuerySet = queue.workable_at(now)
     first = waiting.order_by(*order_by).values("pk")
     if connection.features.has_select_for_update_skip_locked:
         first = first.select_for_update(skip_locked=True)
@@ -62,7 +63,7 @@ def _try_alone(model: Any, act: Callable[[Sequence[int]], None], pk: int, now: d
     try:
         with transaction.atomic():
             act([pk])
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one row must not stop the others
+    except Exception as error:
         logger.exception("%s %s failed", model._meta.verbose_name, pk)
         later = now + timedelta(seconds=csplaybooks_settings.RETRY_SECONDS)
         last_attempt = csplaybooks_settings.MAX_ATTEMPTS - 1
@@ -78,6 +79,5 @@ def _try_alone(model: Any, act: Callable[[Sequence[int]], None], pk: int, now: d
 
 def retry_stuck(model: Any, ids: Sequence[int]) -> int:
     """Put rows of the tray back into their queue, with all their attempts before them; answers how many."""
-    return model.objects.filter(pk__in=ids, stuck_at__isnull=False).update(
-        stuck_at=None, next_try_at=None, attempts=0, last_error=""
-    )
+    stuck: WorkQuerySet = model.objects.stuck().filter(pk__in=ids)
+    return stuck.update(stuck_at=None, next_try_at=None, attempts=0, last_error="")

@@ -48,8 +48,6 @@ class Event(models.Model):
     body_hash = models.BinaryField(max_length=32, help_text="SHA-256 of the item: tells a duplicate from a conflict.")
     is_void = models.BooleanField(default=False)
 
-    objects: Any = EventQuerySet.as_manager()
-
     class Meta:
         abstract = True
 

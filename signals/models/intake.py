@@ -35,9 +35,7 @@ class IntakeBatch(Marked):
         ordering = ("-pk",)
         indexes = [
             # A run claims what no run has seen; nearly always a handful of rows.
-            models.Index(
-                fields=["id"], name="csp_batch_unclaimed", condition=Q(seen_by_run__isnull=True)
-            ),
+            models.Index(fields=["id"], name="csp_batch_unclaimed", condition=Q(seen_by_run__isnull=True)),
             # What a run (and those after it) was told: replays, and the scope of a run.
             models.Index(fields=["seen_by_run"], name="csp_batch_seen_by_run"),
         ]

@@ -9,7 +9,6 @@ from typing import Any
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
-from rest_framework.response import Response
 
 
 @dataclass
@@ -67,7 +66,7 @@ def authentication(*classes: type[BaseAuthentication]) -> dict[str, Any]:
     return {"AUTHENTICATION_CLASSES": [f"{each.__module__}.{each.__qualname__}" for each in classes]}
 
 
-def body_of(response: Response) -> Any:
+def body_of(response: Any) -> Any:
     """The JSON of a response, which must be strict JSON."""
 
     def refuse(literal: str) -> Any:
@@ -76,7 +75,7 @@ def body_of(response: Response) -> Any:
     return json.loads(response.render().content, parse_constant=refuse)
 
 
-def problem_of(response: Response, status: int, code: str) -> dict[str, Any]:
+def problem_of(response: Any, status: int, code: str) -> dict[str, Any]:
     """The problem document in a response, which must be whole and of this status and code."""
     document: dict[str, Any] = body_of(response)
     assert (response.status_code, document["code"]) == (status, code), document

@@ -113,9 +113,7 @@ def test_missing_values_come_after_all_others():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "ordering", [("content_type__model",), ("-content_type",), ("content_type_id", "codename")]
-)
+@pytest.mark.parametrize("ordering", [("content_type__model",), ("-content_type",), ("content_type_id", "codename")])
 def test_fields_of_related_rows(ordering):
     expected = list(Permission.objects.order_by(*unique_names(Permission.objects.all(), ordering)))
     pages = walk(Permission.objects.select_related("content_type"), View(*ordering), "/?page_size=7")

@@ -54,7 +54,7 @@ def own_authentication(settings):
     settings.CSPLAYBOOKS = authentication(HeaderAuthentication)
 
 
-def call(view: Any, method: str, caller: str = "") -> Response:
+def call(view: Any, method: str, caller: str = "") -> Any:
     headers = {"HTTP_AUTHORIZATION": caller} if caller else {}
     body = {} if method in ("get", "head", "options") else {"data": {}, "format": "json"}
     return view(getattr(APIRequestFactory(), method)("/", **body, **headers), pk=1)
@@ -112,9 +112,7 @@ def test_what_does_not_exist_is_405_for_everybody(method, caller):
     assert response["Allow"] == "GET, POST, HEAD"
 
 
-@pytest.mark.parametrize(
-    ("caller", "viewer"), [("Token plays:read", "Token"), ("Person auth.view_group", "Person")]
-)
+@pytest.mark.parametrize(("caller", "viewer"), [("Token plays:read", "Token"), ("Person auth.view_group", "Person")])
 def test_the_viewer_is_the_token_or_the_person(caller, viewer):
     assert call(on_list, "get", caller).data == {"viewer": viewer}
 

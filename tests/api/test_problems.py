@@ -43,7 +43,8 @@ class GroupView(ApiView):
     query_parameters = ("error",)
 
     def post(self, request: Request) -> Response:
-        name = request.data["name"]
+        data: Any = request.data
+        name = data["name"]
         Group.objects.create(name=name)
         match request.query_params.get("error"):
             case "twice":
@@ -81,7 +82,7 @@ def faults():
     got_request_exception.disconnect(listen)
 
 
-def raising(error: Any) -> Response:
+def raising(error: Any) -> Any:
     view: Any = type("View", (RaisingView,), {"error": staticmethod(error)})
     return view.as_view()(APIRequestFactory().get("/"))
 
@@ -161,9 +162,7 @@ def test_a_401_carries_the_challenge(error):
     assert raising(error)["WWW-Authenticate"] == 'Token realm="tests"'
 
 
-@pytest.mark.parametrize(
-    "classes", [(), (SilentAuthentication,), (SilentAuthentication, HeaderAuthentication)]
-)
+@pytest.mark.parametrize("classes", [(), (SilentAuthentication,), (SilentAuthentication, HeaderAuthentication)])
 def test_a_401_is_one_whatever_authentication_comes_first(classes):
     with override_settings(CSPLAYBOOKS=authentication(*classes)):
         response = raising(exceptions.NotAuthenticated)
@@ -243,7 +242,7 @@ def test_errors_of_acts_are_told_in_their_own_words():
     )
     response = raising(lambda: error)
     document = problem_of(response, 422, "bad_rows")
-    assert document["title"] == "Unprocessable Entity"
+    assert document["title"] == "Unprocessable Content"
     assert document["errors"] == [
         {"pointer": "/rows/3/a~1b~0c", "field": "rows.3.a/b~c", "code": "late", "message": "Too late."}
     ]

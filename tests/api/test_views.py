@@ -206,26 +206,20 @@ def test_answers_are_json_to_browsers_too():
     assert response.render()["Content-Type"] == "application/json"
 
 
-@pytest.mark.parametrize(
-    "content_type", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
-)
-@override_settings(
-    CSPLAYBOOKS={"AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"]}
-)
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+@override_settings(CSPLAYBOOKS={"AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"]})
 def test_a_form_is_refused_before_a_session_would_read_it(content_type):
-    request = APIRequestFactory(enforce_csrf_checks=True).generic(
-        "POST", "/", b"--x", content_type=content_type
-    )
+    factory: Any = APIRequestFactory(enforce_csrf_checks=True)
+    request = factory.generic("POST", "/", b"--x", content_type=content_type)
     request.user = Person()
     problem_of(ThingView.as_view()(request), 415, "unsupported_media_type")
     assert not hasattr(request, "_post")
 
 
-@override_settings(
-    CSPLAYBOOKS={"AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"]}
-)
+@override_settings(CSPLAYBOOKS={"AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"]})
 def test_sessions_need_their_csrf_token():
-    request = APIRequestFactory(enforce_csrf_checks=True).post("/", {}, format="json")
+    factory: Any = APIRequestFactory(enforce_csrf_checks=True)
+    request = factory.post("/", {}, format="json")
     request.user = Person()
     assert "CSRF" in problem_of(ThingView.as_view()(request), 403, "permission_denied")["message"]
 

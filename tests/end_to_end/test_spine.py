@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -22,12 +22,15 @@ NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 @pytest.fixture
 def acme(db):
     set_up(now=NOW, schedules=False)
-    facts = {"lifecycle": "paying", "segment": "mid_market", "activated_on": "2026-01-10", "customer_since": "2026-01-01"}
+    facts = {
+        "lifecycle": "paying",
+        "segment": "mid_market",
+        "activated_on": date(2026, 1, 10),
+        "customer_since": "2026-01-01",
+    }
     (account,) = create_accounts(
         items=[
-            NewAccount(
-                name="Acme", identities=[("crm", "acme")], facts=facts, valid_from=NOW - timedelta(days=300)
-            )
+            NewAccount(name="Acme", identities=[("crm", "acme")], facts=facts, valid_from=NOW - timedelta(days=300))
         ],
         now=NOW - timedelta(days=300),
         actor=None,
@@ -43,10 +46,23 @@ def acme(db):
     )
     take_in_readings(
         items=[
-            {"source": "product", "external_id": "r1", "account": "acme", "meter": "seats", "used": 15, "limit": 20,
-             "occurred_at": (NOW - timedelta(days=1)).isoformat()},
-            {"source": "product", "external_id": "r2", "account": "acme", "meter": "health", "used": 90,
-             "occurred_at": (NOW - timedelta(days=1)).isoformat()},
+            {
+                "source": "product",
+                "external_id": "r1",
+                "account": "acme",
+                "meter": "seats",
+                "used": 15,
+                "limit": 20,
+                "occurred_at": (NOW - timedelta(days=1)).isoformat(),
+            },
+            {
+                "source": "product",
+                "external_id": "r2",
+                "account": "acme",
+                "meter": "health",
+                "used": 90,
+                "occurred_at": (NOW - timedelta(days=1)).isoformat(),
+            },
         ],
         now=NOW,
     )
@@ -94,7 +110,10 @@ def test_a_run_replays_to_its_own_matches_whatever_came_later(acme):
     first = Run.objects.latest("pk")
     # Late arrivals and a correction that takes one of the three away.
     take_in_signals(
-        items=[gate_hit(4, NOW - timedelta(days=4)), {**gate_hit(5, NOW - timedelta(days=1)), "corrects": "evt-1", "void": True}],
+        items=[
+            gate_hit(4, NOW - timedelta(days=4)),
+            {**gate_hit(5, NOW - timedelta(days=1)), "corrects": "evt-1", "void": True},
+        ],
         now=NOW + timedelta(hours=1),
     )
     run_triggers(now=NOW + timedelta(hours=1))

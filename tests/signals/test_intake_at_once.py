@@ -1,0 +1,171 @@
+"""Two senders at once: each item is stored once, and each sender is told what became of theirs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+
+from csplaybooks.accounts.factories import AccountFactory
+from csplaybooks.signals.factories import SignalTypeFactory
+from csplaybooks.signals.intake import IntakeAnswer, act, take_in_signals
+from csplaybooks.signals.models import IntakeBatch, Signal, Source
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def acme(transactional_db: None) -> None:
+    """An account known as `acme` and the type `feature_gate_hit`."""
+    AccountFactory(name="Acme")
+    SignalTypeFactory()
+
+
+def signal(external_id: str, **changes: Any) -> dict[str, Any]:
+    """A good signal of acme."""
+    return {
+        "source": "product",
+        "external_id": external_id,
+        "account": "acme",
+        "type": "feature_gate_hit",
+        "occurred_at": "2026-11-22T08:00:00Z",
+        **changes,
+    }
+
+
+def send(*items: Any) -> IntakeAnswer:
+    """Take these signals in."""
+    return take_in_signals(items=items, now=NOW)
+
+
+def verdicts(answer: IntakeAnswer) -> list[str]:
+    """The code of each refusal, the status of all else."""
+    return [result.code or result.status.value for result in answer.results]
+
+
+def elsewhere(work: Callable[[], Any]) -> Any:
+    """What `work()` answers in another thread, on a database connection of its own."""
+
+    def in_thread() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(in_thread).result(timeout=60)
+
+
+@contextmanager
+def overtaken_by(monkeypatch: pytest.MonkeyPatch, *senders: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Each time a batch has been judged and is about to be written, the next of the others is first.
+
+    Yields what the others are answered.
+    """
+    waiting = list(senders)
+    answers: list[Any] = []
+    reserve_ids = act.reserve_ids
+
+    def reserve_late(*args: Any) -> list[int]:
+        if waiting:
+            sender = waiting.pop(0)
+            with monkeypatch.context() as patch:
+                patch.setattr(act, "reserve_ids", reserve_ids)
+                answers.append(elsewhere(sender))
+        return reserve_ids(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(act, "reserve_ids", reserve_late)
+        yield answers
+    assert not waiting
+
+
+@pytest.mark.postgresql
+def test_whoever_comes_second_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with overtaken_by(monkeypatch, lambda: send(signal("a"), signal("b", value=2))) as others:
+        answer = send(signal("a"), signal("b"), signal("c"))
+    assert verdicts(others[0]) == ["stored", "stored"]
+    assert verdicts(answer) == ["duplicate", "conflict", "stored"]
+    assert Signal.objects.count() == 3
+    # The batch of the first attempt is gone, and its counts with it.
+    assert sorted(IntakeBatch.objects.values_list("received", "stored", "duplicate", "conflict")) == [
+        (2, 2, 0, 0),
+        (3, 1, 1, 1),
+    ]
+    assert Source.objects.count() == 1
+
+
+@pytest.mark.postgresql
+def test_a_correction_in_the_batch_of_an_item_that_another_stored_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with overtaken_by(monkeypatch, lambda: send(signal("a"))):
+        answer = send(signal("a"), signal("fix", corrects="a"))
+    assert verdicts(answer) == ["duplicate", "stored"]
+    assert Signal.objects.get(external_id="fix").corrects.external_id == "a"  # type: ignore[union-attr]
+
+
+@pytest.mark.postgresql
+def test_of_two_corrections_at_once_one_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    send(signal("a"))
+    with overtaken_by(monkeypatch, lambda: send(signal("fix-1", corrects="a"))) as others:
+        answer = send(signal("fix-2", corrects="a"), signal("b"))
+    assert verdicts(others[0]) == ["stored"]
+    assert verdicts(answer) == ["already_corrected", "stored"]
+
+
+@pytest.mark.postgresql
+def test_a_batch_overtaken_again_and_again_stores_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"evt-{number}" for number in range(6)]
+
+    def send_one(name: str) -> Callable[[], Any]:
+        return lambda: send(signal(name))
+
+    with (
+        overtaken_by(monkeypatch, *(send_one(name) for name in names[:5])),
+        pytest.raises(OperationalError, match="send the batch again"),
+    ):
+        send(*(signal(name) for name in names))
+    assert Signal.objects.count() == IntakeBatch.objects.count() == 5
+    assert verdicts(send(*(signal(name) for name in names))) == ["duplicate"] * 5 + ["stored"]
+
+
+def test_many_senders_of_overlapping_batches_in_any_order() -> None:
+    senders, rounds, names = 4, 5, [f"evt-{number}" for number in range(60)]
+    barrier = Barrier(senders, timeout=60)
+
+    def sender(number: int) -> list[IntakeAnswer]:
+        # Half of them backwards: without one order of writing, two of them would wait for each other.
+        order = names if number % 2 else names[::-1]
+        answers = []
+        try:
+            for round_number in range(rounds):
+                batch = [signal(f"{round_number}-{name}", source=f"s-{round_number}") for name in order]
+                barrier.wait()
+                answers.append(send(*batch))
+        finally:
+            connection.close()
+        return answers
+
+    with ThreadPoolExecutor(senders) as pool:
+        answers = [answer for found in pool.map(sender, range(senders)) for answer in found]
+
+    verdict_counts = Counter(verdict for answer in answers for verdict in verdicts(answer))
+    assert verdict_counts == {
+        "stored": rounds * len(names),
+        "duplicate": (senders - 1) * rounds * len(names),
+    }
+    assert Signal.objects.count() == rounds * len(names)
+    assert Source.objects.count() == rounds
+    stored = {batch.pk: batch.stored for batch in IntakeBatch.objects.all()}
+    landed = Counter(Signal.objects.values_list("batch", flat=True))
+    assert {pk: count for pk, count in stored.items() if count} == landed
