@@ -30,11 +30,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     """Look at every key of `CSPLAYBOOKS` and at its value."""
     values = getattr(django_settings, "CSPLAYBOOKS", {})
     if not isinstance(values, Mapping):
-        return [
-            Error(
-                f"The setting CSPLAYBOOKS must be a dict, not {type(values).__name__}.", id="csplaybooks.E002"
-            )
-        ]
+        return [Error(f"The setting CSPLAYBOOKS must be a dict, not {type(values).__name__}.", id="csplaybooks.E002")]
     messages: list[CheckMessage] = []
     for key, value in values.items():
         setting = DEFAULTS.get(key) if isinstance(key, str) else None
@@ -42,9 +38,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
             near = get_close_matches(str(key), DEFAULTS, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"The keys are: {', '.join(sorted(DEFAULTS))}."
             messages.append(
-                Error(
-                    f"The setting CSPLAYBOOKS has an unknown key {key!r}.", hint=hint, id="csplaybooks.E001"
-                )
+                Error(f"The setting CSPLAYBOOKS has an unknown key {key!r}.", hint=hint, id="csplaybooks.E001")
             )
         elif not setting.fits(value):
             wanted = "list of str" if setting.type is list else setting.type.__name__
@@ -61,9 +55,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
                 for complaint in _complaints(key, setting, value)
             )
     if not messages and csplaybooks_settings.PAGE_SIZE > csplaybooks_settings.PAGE_SIZE_MAX:
-        messages.append(
-            Error("CSPLAYBOOKS['PAGE_SIZE'] is above CSPLAYBOOKS['PAGE_SIZE_MAX'].", id="csplaybooks.E003")
-        )
+        messages.append(Error("CSPLAYBOOKS['PAGE_SIZE'] is above CSPLAYBOOKS['PAGE_SIZE_MAX'].", id="csplaybooks.E003"))
     return messages
 
 

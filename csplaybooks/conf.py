@@ -87,9 +87,7 @@ class PluginSettings:
     INTAKE_MAX_BYTES = Setting(
         10_000_000, int, "The biggest body of an intake request, in bytes (unpacked).", minimum=1
     )
-    INTAKE_MAX_DEPTH = Setting(
-        8, int, "How deep objects and arrays may nest in an intake request.", minimum=2
-    )
+    INTAKE_MAX_DEPTH = Setting(8, int, "How deep objects and arrays may nest in an intake request.", minimum=2)
     INTAKE_FUTURE_TOLERANCE_SECONDS = Setting(
         600,
         int,
@@ -97,9 +95,7 @@ class PluginSettings:
         minimum=0,
     )
 
-    API_MAX_BYTES = Setting(
-        2_000_000, int, "The biggest body of any other request to the API, in bytes.", minimum=1
-    )
+    API_MAX_BYTES = Setting(2_000_000, int, "The biggest body of any other request to the API, in bytes.", minimum=1)
     API_MAX_DEPTH = Setting(16, int, "How deep objects and arrays may nest in any other body.", minimum=2)
     AUTHENTICATION_CLASSES = Setting(
         [

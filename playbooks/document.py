@@ -7,8 +7,10 @@ and fills in what was left out, so that the code that works with a published ver
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import jsonschema
@@ -23,7 +25,11 @@ from csplaybooks.signals.models import Strength
 #: A document longer than this is refused before it is parsed.
 MAX_CHARACTERS = 200_000
 
-_KEY = {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,79}$"}
+#: More errors than this are not listed.
+MAX_ERRORS = 50
+
+# "Nothing follows" is spelled out, because `$` lets a line break follow.
+_KEY = {"type": "string", "pattern": r"^[a-z][a-z0-9_]{0,79}(?![\s\S])"}
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 10_000}
 _MINOR = {"type": "integer", "minimum": 0, "maximum": 10**12}
 
@@ -37,7 +43,12 @@ class DocumentError(ValueError):
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases (a few bytes of which can stand for gigabytes) and without doubled keys."""
+    """YAML without aliases (a few bytes of which can stand for gigabytes) and without doubled keys.
+
+    Plain words mean what they mean in YAML 1.2, not 1.1: `off` and `no` are text, and so are dates.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuse an alias where it is used."""
@@ -59,6 +70,21 @@ class _PlainLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    # Longer numbers are text: nothing counts so far, and reading them takes long.
+    ("int", r"[-+]?(?:0|[1-9][0-9]{0,17})", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+):
+    _PlainLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+
+
 def document_schema() -> dict[str, Any]:
     """The JSON schema of a playbook document, with every registered measure and guard."""
     segments = {"type": "array", "items": {"enum": list(Segment.values)}, "minItems": 1, "uniqueItems": True}
@@ -68,7 +94,10 @@ def document_schema() -> dict[str, Any]:
         "properties": {"measure": {"enum": list(measures())}},
         # Chosen by the measure's key, so that an error speaks of the measure that was meant.
         "allOf": [
-            {"if": {"properties": {"measure": {"const": key}}}, "then": measure.schema()}
+            {
+                "if": {"properties": {"measure": {"const": key}}, "required": ["measure"]},
+                "then": measure.schema(),
+            }
             for key, measure in measures().items()
         ],
     }
@@ -151,7 +180,11 @@ def document_schema() -> dict[str, Any]:
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    guard.key: ({"oneOf": [{"const": "off"}, guard.schema()]} if guard.can_be_off else guard.schema())
+                    guard.key: (
+                        {"if": {"type": "string"}, "then": {"const": "off"}, "else": guard.schema()}
+                        if guard.can_be_off
+                        else guard.schema()
+                    )
                     for guard in guards()
                 },
             },
@@ -161,7 +194,7 @@ def document_schema() -> dict[str, Any]:
                 "properties": {"rule": {"enum": list(amount_rules)}},
                 "allOf": [
                     {
-                        "if": {"properties": {"rule": {"const": rule}}},
+                        "if": {"properties": {"rule": {"const": rule}}, "required": ["rule"]},
                         "then": {
                             "properties": {"rule": {}, **settings},
                             "required": needs.get(rule, []),
@@ -256,11 +289,16 @@ def read_document(text: str) -> dict[str, Any]:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise DocumentError([(where, f"this is not the YAML of a playbook: {error.problem}")]) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except yaml.reader.ReaderError as error:
+        message = f"the character {error.character:#04x} at position {error.position} has no place in a document"
+        raise DocumentError([("", message)]) from error
+    except RecursionError as error:
+        raise DocumentError([("", "the document is nested too deeply")]) from error
+    except (yaml.YAMLError, ValueError) as error:
         raise DocumentError([("", "this is not YAML")]) from error
     if not isinstance(document, dict):
         raise DocumentError([("", "a playbook document is a mapping of names to values")])
-    if errors := [*_not_finite(document), *_schema_errors(document)]:
+    if errors := [*_unusable(document), *_schema_errors(document)][:MAX_ERRORS]:
         raise DocumentError(errors)
     _fill(document)
     if errors := list(_rule_errors(document)):
@@ -268,28 +306,81 @@ def read_document(text: str) -> dict[str, Any]:
     return document
 
 
-def _not_finite(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    # YAML knows .nan and .inf; no threshold is one.
+def _unusable(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    # YAML knows .nan and .inf, and can write characters by number that no database keeps.
     if isinstance(value, float) and not math.isfinite(value):
         yield path, "is not a number"
+    elif isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+        yield path, "holds a character that is none (NUL, or half of a pair)"
     elif isinstance(value, dict):
         for key, inner in value.items():
-            yield from _not_finite(inner, f"{path}/{key}".lstrip("/"))
+            yield from _unusable(key, path)
+            yield from _unusable(inner, f"{path}/{key}".lstrip("/"))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _not_finite(inner, f"{path}/{index}".lstrip("/"))
+            yield from _unusable(inner, f"{path}/{index}".lstrip("/"))
 
 
 def _schema_errors(document: dict[str, Any]) -> list[tuple[str, str]]:
     validator = jsonschema.Draft202012Validator(document_schema())
     found: dict[tuple[str, str], None] = {}
     for error in validator.iter_errors(document):
-        path = "/".join(str(part) for part in error.absolute_path)
-        message = error.message
-        if error.validator == "oneOf" and isinstance(error.instance, dict) and "measure" in error.instance:
-            message = "exactly one of at_least and above is needed"
-        found[path, message[:300]] = None
+        found["/".join(str(part) for part in error.absolute_path), _in_words(error)] = None
+        if len(found) == MAX_ERRORS:
+            break
     return sorted(found)
+
+
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "a mapping of names to values",
+    "string": "text",
+}
+
+
+def _in_words(error: jsonschema.ValidationError) -> str:
+    """What is wrong, for somebody who has never seen a JSON schema."""
+    value, wanted = error.instance, error.validator_value
+    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}…"
+    match error.validator:
+        case "required":
+            return f"{', '.join(name for name in wanted if name not in value)} is missing"
+        case "additionalProperties":
+            known = error.schema["properties"]
+            unknown = ", ".join(str(name)[:60] for name in value if name not in known)
+            return f"{unknown} is unknown here; known are {', '.join(known)}" if known else f"{unknown} is unknown here"
+        case "type" if value == "off":
+            return "this cannot be turned off"
+        case "type":
+            kinds = [wanted] if isinstance(wanted, str) else wanted
+            return f"{shown} is not {' or '.join(_KINDS[kind] for kind in kinds)}"
+        case "const":
+            return f"{shown} is not possible here, only {wanted}"
+        case "enum":
+            return f"{shown} is not one of {', '.join(str(choice) for choice in wanted)}"
+        case "oneOf":
+            return "exactly one of at_least and above is needed"
+        case "pattern" if wanted == _KEY["pattern"]:
+            return f"{shown} is no key: small letters, digits and underscores, a letter first, at most 80"
+        case "pattern":
+            return f"{shown} is no date such as 2026-12-24"
+        case "minimum":
+            return f"{shown} is less than {wanted}, the least that is possible"
+        case "maximum":
+            return f"{shown} is more than {wanted}, the most that is possible"
+        case "minLength" | "minItems" | "minProperties":
+            return "is empty"
+        case "maxLength":
+            return f"is longer than {wanted} characters"
+        case "maxItems" | "maxProperties":
+            return f"has {len(value)} entries, and at most {wanted} are possible"
+        case "uniqueItems":
+            return "the same entry stands twice"
+        case _:
+            return error.message[:300]
 
 
 def _fill(document: dict[str, Any]) -> None:
@@ -330,6 +421,17 @@ def _rule_errors(document: dict[str, Any]) -> Iterable[tuple[str, str]]:
             yield f"routes/{index}", "the last route is for all that is left, and takes no `when`"
         if not last and "when" not in rule:
             yield f"routes/{index}", "a route without `when` takes everything: those after it are never reached"
+    for index, span in enumerate(
+        () if document["guards"]["black_out"] == "off" else document["guards"]["black_out"]["days"]
+    ):
+        path = f"guards/black_out/days/{index}"
+        try:
+            backwards = date.fromisoformat(span["from"]) > date.fromisoformat(span["to"])
+        except ValueError:
+            yield path, f"there is no such day: {span['from']} or {span['to']}"
+        else:
+            if backwards:
+                yield path, "the last day lies before the first"
     if all(trigger["strength"] == Strength.WEAK for trigger in document["triggers"]):
         # Weak news (a renewal date, funding) supports a play and never opens one.
         yield "triggers", "a playbook whose triggers are all weak is refused: at least one must be moderate or strong"

@@ -62,9 +62,7 @@ class IntakeBatchFactory(factory.django.DjangoModelFactory):
         readings = factory.Trait(kind=models.IntakeBatch.Kind.READINGS)
 
     kind = models.IntakeBatch.Kind.SIGNALS
-    received = factory.LazyAttribute(
-        lambda batch: batch.stored + batch.duplicate + batch.conflict + batch.refused
-    )
+    received = factory.LazyAttribute(lambda batch: batch.stored + batch.duplicate + batch.conflict + batch.refused)
     stored = 1
     duplicate = 0
     conflict = 0
@@ -115,7 +113,5 @@ class ReadingFactory(factory.django.DjangoModelFactory):
     occurred_at = START
     used_milli = 18_000
     limit_milli = 20_000
-    batch = factory.SubFactory(
-        IntakeBatchFactory, readings=True, recorded_at=factory.SelfAttribute("..occurred_at")
-    )
+    batch = factory.SubFactory(IntakeBatchFactory, readings=True, recorded_at=factory.SelfAttribute("..occurred_at"))
     body_hash = factory.LazyAttribute(_hash_of)

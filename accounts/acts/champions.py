@@ -43,9 +43,7 @@ def add_champion(
     actor: Any,
 ) -> Champion:
     """Add one person; see `add_champions`."""
-    item = NewChampion(
-        account_id=account_id, name=name, email=email, title=title, role=role, occurred_at=occurred_at
-    )
+    item = NewChampion(account_id=account_id, name=name, email=email, title=title, role=role, occurred_at=occurred_at)
     return add_champions(items=[item], now=now, actor=actor)[0]
 
 
@@ -63,16 +61,14 @@ def add_champions(*, items: Sequence[NewChampion], now: datetime, actor: Any) ->
         cleaned(Champion, {"name": item.name, "email": item.email, "title": item.title, "role": item.role})
         for item in items
     ]
-    found_by_id(Account.objects.all(), (item.account_id for item in items), field="account")
+    accounts = found_by_id(Account.objects.all(), (item.account_id for item in items), field="account")
     champions = Champion.objects.bulk_create(
-        Champion(account_id=item.account_id, updated_at=now, **values)
+        Champion(account=accounts[item.account_id], updated_at=now, **values)
         for item, values in zip(items, people, strict=True)
     )
     changes = {
         change.account_id: change
-        for change in record_changes(
-            kind="champions", account_ids=[item.account_id for item in items], now=now
-        )
+        for change in record_changes(kind="champions", account_ids=[item.account_id for item in items], now=now)
     }
     kinds = [
         ChampionChange.Kind.NEW_EXECUTIVE if champion.role in EXECUTIVE_ROLES else ChampionChange.Kind.JOINED
@@ -136,9 +132,7 @@ def change_champion(
     if kind is not None:
         kind = cleaned(ChampionChange, {"kind": kind})["kind"]
     champion: Champion = (
-        Champion.objects.select_related("account")
-        .select_for_update(of=("self",), no_key=True)
-        .get(pk=champion_id)
+        Champion.objects.select_related("account").select_for_update(of=("self",), no_key=True).get(pk=champion_id)
     )
     if expected_version is not None and champion.version != expected_version:
         raise Conflict(champion, expected=expected_version)

@@ -28,9 +28,7 @@ def found_by_id(queryset: models.QuerySet[Any], ids: Iterable[int | None], *, fi
     rows = queryset.in_bulk(list(wanted))
     if missing := wanted - set(rows):
         names = ", ".join(str(pk) for pk in sorted(missing))
-        raise ValidationError(
-            {field: f"There is no {queryset.model._meta.verbose_name} with the id {names}."}
-        )
+        raise ValidationError({field: f"There is no {queryset.model._meta.verbose_name} with the id {names}."})
     return rows
 
 

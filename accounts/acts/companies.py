@@ -70,9 +70,7 @@ def create_accounts(*, items: Sequence[NewAccount], now: datetime, actor: Any) -
         for item, account in pairs
         for source, external_id in item.identities
     )
-    changes = record_changes(
-        kind="account_created", account_ids=[account.pk for account in accounts], now=now
-    )
+    changes = record_changes(kind="account_created", account_ids=[account.pk for account in accounts], now=now)
     set_periods(
         model=AccountFacts,
         writes=[
@@ -123,16 +121,13 @@ def set_facts(
     results = set_periods(
         model=AccountFacts,
         writes=[
-            PeriodWrite(key={"account_id": pk}, values=values, effective_at=effective_at, account_id=pk)
-            for pk in ids
+            PeriodWrite(key={"account_id": pk}, values=values, effective_at=effective_at, account_id=pk) for pk in ids
         ],
         kind="facts",
         now=now,
         by_field=True,
     )
-    told = {
-        pk: result for pk, result in zip(ids, results, strict=True) if result.verdict != Verdict.UNCHANGED
-    }
+    told = {pk: result for pk, result in zip(ids, results, strict=True) if result.verdict != Verdict.UNCHANGED}
     _touch_accounts(told, now)
     write_timeline(
         timeline_entry(
@@ -181,18 +176,11 @@ def set_team_role(
         kind="team",
         now=now,
     )
-    told = {
-        pk: result for pk, result in zip(ids, results, strict=True) if result.verdict != Verdict.UNCHANGED
-    }
+    told = {pk: result for pk, result in zip(ids, results, strict=True) if result.verdict != Verdict.UNCHANGED}
     _touch_accounts(told, now)
     names = found_by_id(
         TeamMember.objects.all(),
-        (
-            values["member_id"]
-            for result in told.values()
-            for values in (result.before, result.after)
-            if values
-        ),
+        (values["member_id"] for result in told.values() for values in (result.before, result.after) if values),
         field="member",
     )
 

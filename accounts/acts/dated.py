@@ -140,9 +140,7 @@ class _Story:
             self._carry(position + 1, write, before=held.values, after=after)
         return PeriodResult(verdict=Verdict.UPDATED, before=before, after=after)
 
-    def _carry(
-        self, position: int, write: PeriodWrite, *, before: dict[str, Any], after: dict[str, Any]
-    ) -> None:
+    def _carry(self, position: int, write: PeriodWrite, *, before: dict[str, Any], after: dict[str, Any]) -> None:
         """Carry each changed value over the adjoining later stretches in which it had not changed."""
         carried = {name for name in before if before[name] != after[name]}
         ended = self.stretches[position - 1].valid_to
@@ -205,26 +203,20 @@ def set_periods(
     for write in writes:
         require_aware(effective_at=write.effective_at)
         if set(write.key) != set(layout.key):
-            raise ValueError(
-                f"{model.__name__} is keyed by {', '.join(layout.key)}, not {', '.join(write.key)}"
-            )
+            raise ValueError(f"{model.__name__} is keyed by {', '.join(layout.key)}, not {', '.join(write.key)}")
         if unknown := set(write.values or ()) - set(layout.values):
             raise ValueError(f"{model.__name__} has no values {', '.join(sorted(unknown))}")
     with transaction.atomic():
         _lock(layout.subject, {write.key[layout.key[0]] for write in writes})
         stories = _stories(model, layout, writes)
-        results = [
-            stories[_key(write.key, layout)].take(write, layout, by_field=by_field) for write in writes
-        ]
+        results = [stories[_key(write.key, layout)].take(write, layout, by_field=by_field) for write in writes]
         by_account = {change.account_id: change for change in changes}
         told = dict.fromkeys(
             write.account_id
             for write, result in zip(writes, results, strict=True)
             if result.verdict != Verdict.UNCHANGED and write.account_id not in by_account
         )
-        by_account |= {
-            change.account_id: change for change in record_changes(kind=kind, account_ids=told, now=now)
-        }
+        by_account |= {change.account_id: change for change in record_changes(kind=kind, account_ids=told, now=now)}
         _store(model, layout, stories, by_account)
     return results
 

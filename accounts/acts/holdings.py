@@ -110,9 +110,7 @@ def end_entitlements(
         for (account_id, subscription), result in zip(lines, results, strict=True)
         if result.before is not None
     ]
-    products = found_by_id(
-        Product.objects.all(), (before["product_id"] for _, _, before in ended), field="product"
-    )
+    products = found_by_id(Product.objects.all(), (before["product_id"] for _, _, before in ended), field="product")
     write_timeline(
         timeline_entry(
             account_id=account_id,
@@ -153,11 +151,7 @@ def set_plan_limits(
             )
         )
     results = set_periods(model=PlanLimit, writes=writes, kind="plan_limits", now=now)
-    told = {
-        item.plan_id
-        for item, result in zip(items, results, strict=True)
-        if result.verdict != Verdict.UNCHANGED
-    }
+    told = {item.plan_id for item, result in zip(items, results, strict=True) if result.verdict != Verdict.UNCHANGED}
     if told:
         Plan.objects.filter(pk__in=told).update(version=F("version") + 1, updated_at=now)
         logger.info("limits of plans %s set by %s", sorted(told), actor_label(actor))

@@ -58,14 +58,14 @@ def log_qbr(
     require_not_later(now, held_at=held_at)
     if next_on is not None and next_on <= held_at.astimezone(company_time_zone()).date():
         raise ValidationError({"next_on": "The next review comes after this one."})
-    found_by_id(Account.objects.all(), [account_id], field="account")
+    accounts = found_by_id(Account.objects.all(), [account_id], field="account")
     found_by_id(TeamMember.objects.all(), [led_by_id], field="led_by")
     attendees = found_by_id(Champion.objects.all(), attendee_ids, field="attendees")
     if strangers := [str(person.name) for person in attendees.values() if person.account_id != account_id]:
         raise ValidationError({"attendees": f"{', '.join(strangers)} belongs to another account."})
     products = _checked_products(findings)
     qbr: Qbr = Qbr.objects.create(
-        account_id=account_id,
+        account=accounts[account_id],
         held_at=held_at,
         led_by_id=led_by_id,
         summary=summary,
@@ -214,8 +214,7 @@ def _write_findings(
     )
     # They are new, so they have no history that `set_periods` would have to mind.
     FindingState.objects.bulk_create(
-        FindingState(finding=row, status=FindingState.Status.OPEN, valid_from=at, change=change)
-        for row in rows
+        FindingState(finding=row, status=FindingState.Status.OPEN, valid_from=at, change=change) for row in rows
     )
     return rows
 

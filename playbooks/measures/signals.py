@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Max, OuterRef, Q, Subquery
-from django.db.models.fields.json import KeyTransform, KeyTransformExact
+from django.db.models import Count, Max, OuterRef, Q, Subquery
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Coalesce
 
 from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment, lookup, needed, threshold
@@ -47,9 +47,10 @@ class SignalCount(Measure):
             .in_window(moment.as_of - timedelta(days=settings["window_days"]), moment.as_of)
             .order_by()
         )
-        for name, value in settings.get("properties", {}).items():
-            # The name is a parameter of the JSON path, never part of the SQL text.
-            signals = signals.filter(KeyTransformExact(KeyTransform(name, F("properties")), value))
+        for index, (name, value) in enumerate(settings.get("properties", {}).items()):
+            # The name is a parameter of the JSON path, never part of the SQL text or of a Django lookup.
+            signals = signals.alias(**{f"property{index}": KeyTransform(name, "properties")})
+            signals = signals.filter(**{f"property{index}": value})
         grouped = signals
         if moment.accounts is not None:
             grouped = grouped.filter(account__in=moment.accounts)

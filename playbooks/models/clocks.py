@@ -54,9 +54,9 @@ class Clock(models.Model):
     promised_seconds = models.PositiveIntegerField()
     hours = models.CharField(max_length=10, choices=Hours)
     calendar = models.ForeignKey(Calendar, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
-    warn_percents = models.JSONField(default=list, help_text="At which shares of the promise to warn.")
+    warn_percents = models.JSONField(default=list, blank=True, help_text="At which shares of the promise to warn.")
     escalation_waits = models.JSONField(
-        default=list, help_text="Seconds after the breach at which each rung of the ladder is climbed."
+        default=list, blank=True, help_text="Seconds after the breach at which each rung of the ladder is climbed."
     )
     started_at = models.DateTimeField()
     due_at = models.DateTimeField(null=True, blank=True, help_text="Null while paused.")

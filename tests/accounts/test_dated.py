@@ -192,9 +192,7 @@ def test_by_field_carries_on_what_is_not_named_over_later_periods() -> None:
     account = BareAccountFactory()
 
     def set_facts(at: datetime, **values: Any) -> PeriodResult:
-        write = PeriodWrite(
-            key={"account_id": account.pk}, values=values, effective_at=at, account_id=account.pk
-        )
+        write = PeriodWrite(key={"account_id": account.pk}, values=values, effective_at=at, account_id=account.pk)
         return set_periods(model=AccountFacts, writes=[write], kind="facts", now=NOW, by_field=True)[0]
 
     set_facts(day(0), segment="small", region="emea")

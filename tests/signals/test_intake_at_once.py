@@ -73,18 +73,18 @@ def overtaken_by(monkeypatch: pytest.MonkeyPatch, *senders: Callable[[], Any]) -
     """
     waiting = list(senders)
     answers: list[Any] = []
-    reserve_ids = act.reserve_ids
+    store = act._store
 
-    def reserve_late(*args: Any) -> list[int]:
+    def store_late(*args: Any, **kwargs: Any) -> IntakeAnswer:
         if waiting:
             sender = waiting.pop(0)
             with monkeypatch.context() as patch:
-                patch.setattr(act, "reserve_ids", reserve_ids)
+                patch.setattr(act, "_store", store)
                 answers.append(elsewhere(sender))
-        return reserve_ids(*args)
+        return store(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(act, "reserve_ids", reserve_late)
+        patch.setattr(act, "_store", store_late)
         yield answers
     assert not waiting
 

@@ -1,0 +1,284 @@
+"""Accounts, with their facts and team on one form; and the rows behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from csplaybooks.accounts.acts import (
+    NewAccount,
+    NewIdentity,
+    add_identities,
+    create_accounts,
+    set_facts,
+    set_team_role,
+)
+from csplaybooks.accounts.admin.show import DayField, MomentField, moment, money
+from csplaybooks.accounts.models import (
+    Account,
+    AccountFacts,
+    AccountIdentity,
+    AccountTeam,
+    Champion,
+    Entitlement,
+    Lifecycle,
+    Segment,
+    TeamMember,
+)
+from csplaybooks.admin_base import (
+    ActAdmin,
+    BaseInline,
+    ReadOnlyAdmin,
+    VersionedForm,
+    added_in,
+    link_to,
+    shown,
+    table_of,
+)
+
+#: How many lines of its story an account's page shows.
+LATEST = 20
+
+_UNKNOWN = ("", "unknown")
+
+
+def facts_now(account: Account) -> AccountFacts | None:
+    """What is true of an account now, as its page has read it."""
+    return next(iter(getattr(account, "facts_now", ())), None)
+
+
+def member_now(account: Account, role: str) -> TeamMember | None:
+    """Who has a role at an account now, as its page has read it."""
+    team = getattr(account, "team_now", ())
+    return next((row.member for row in team if row.role == role), None)
+
+
+def _fact(name: str, label: str) -> Any:
+    """A column that shows one fact."""
+
+    def read(account: Account) -> Any:
+        facts = facts_now(account)
+        if facts is None:
+            return None
+        words = getattr(facts, f"get_{name}_display", None)
+        value = words() if words else getattr(facts, name)
+        return ", ".join(value) if isinstance(value, list) else value
+
+    return shown(label, read)
+
+
+class AccountForm(VersionedForm):
+    """An account with what is true of it and who looks after it; both hold from one moment on."""
+
+    lifecycle = forms.ChoiceField(choices=Lifecycle.choices, initial=Lifecycle.PAYING)
+    segment = forms.ChoiceField(choices=[_UNKNOWN, *Segment.choices], required=False)
+    region = forms.CharField(max_length=50, required=False)
+    tags = forms.CharField(required=False, help_text="Words, separated by commas.")
+    customer_since = DayField(required=False)
+    activated_on = DayField(required=False)
+    renewal_on = DayField(required=False)
+    head_count = forms.IntegerField(min_value=0, max_value=10_000_000, required=False)
+    csm = forms.ModelChoiceField(
+        TeamMember.objects.none(), required=False, label=AccountTeam.Role.CSM.label, empty_label="nobody (pool)"
+    )
+    ae = forms.ModelChoiceField(
+        TeamMember.objects.none(), required=False, label=AccountTeam.Role.AE.label, empty_label="nobody"
+    )
+    effective_at = MomentField(
+        required=False, label="Holds from", help_text="Since when what you change here is so; empty: from now on."
+    )
+
+    class Meta:
+        model = Account
+        fields = ("name", "parent")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        facts = facts_now(self.instance)
+        if facts is not None:
+            self.initial.update({name: getattr(facts, name) for name in AccountFacts.FACTS})
+            self.initial["tags"] = ", ".join(facts.tags)
+        elif self.instance.pk is not None:
+            self.initial["lifecycle"] = ""
+            if "lifecycle" in self.fields:
+                self.fields["lifecycle"].choices = [_UNKNOWN, *Lifecycle.choices]  # type: ignore[attr-defined]
+                self.fields["lifecycle"].required = False
+        for role in AccountTeam.Role.values:
+            if role in self.fields:
+                holder = member_now(self.instance, role)
+                choice = Q(is_active=True) | Q(pk=holder.pk if holder else None)
+                # A member who left stays on the form until somebody else takes over.
+                self.fields[role].queryset = TeamMember.objects.visible_to(self.viewer).filter(choice)  # type: ignore[attr-defined]
+                self.initial[role] = holder.pk if holder else None
+
+    def clean_tags(self) -> list[str]:
+        """The words between the commas."""
+        words = (word.strip() for word in self.cleaned_data["tags"].split(","))
+        return list(dict.fromkeys(word for word in words if word))
+
+    def facts(self, names: Sequence[str]) -> dict[str, Any]:
+        """The facts on the form among `names`."""
+        return {name: self.cleaned_data[name] for name in AccountFacts.FACTS if name in names}
+
+
+class IdentityInline(BaseInline):
+    """The ids by which other systems know an account; more can be added."""
+
+    model = AccountIdentity
+    addable = True
+    fields = ("source", "external_id")
+
+
+class HoldingInline(BaseInline):
+    """What an account holds now."""
+
+    model = Entitlement
+    verbose_name_plural = "holds now"
+    follows = ("product", "plan")
+    fields = ("product", "plan", "quantity", "mrr", "term_months", "valid_from", "valid_to")
+    readonly_fields = ("mrr",)
+    mrr = shown("MRR", lambda row: money(row.mrr_minor))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """What holds now."""
+        rows: Any = super().get_queryset(request)
+        return rows.holding_at(timezone.now())
+
+
+class ChampionInline(BaseInline):
+    """The people at an account who matter."""
+
+    model = Champion
+    fields = ("name", "title", "role", "left_on")
+    show_change_link = True
+
+
+class FactFilter(admin.SimpleListFilter):
+    """Accounts by a fact that holds now."""
+
+    choices_of: type[Lifecycle] | type[Segment]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The values of the fact."""
+        return [(value, str(label)) for value, label in self.choices_of.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        """The accounts of which it is true."""
+        if self.value() is None:
+            return None
+        facts = AccountFacts.objects.holding_at(timezone.now()).filter(account=OuterRef("pk"))
+        return queryset.filter(Exists(facts.filter(**{str(self.parameter_name): self.value()})))
+
+
+class LifecycleFilter(FactFilter):
+    """Accounts by where they stand with the vendor."""
+
+    title = parameter_name = "lifecycle"
+    choices_of = Lifecycle
+
+
+class SegmentFilter(FactFilter):
+    """Accounts by size."""
+
+    title = parameter_name = "segment"
+    choices_of = Segment
+
+
+class MemberFilter(admin.SimpleListFilter):
+    """Accounts by who looks after them."""
+
+    title = "team member"
+    parameter_name = "member"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The members that the person may see, and nobody."""
+        members = TeamMember.objects.visible_to(request.user).active()
+        named = [(str(member.pk), member.name) for member in members]
+        return [("pool", "No CSM (pool)"), *named] if named else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        """The accounts in this member's care."""
+        chosen = self.value()
+        if chosen is None:
+            return None
+        team = AccountTeam.objects.current().filter(account=OuterRef("pk"))
+        if chosen == "pool":
+            return queryset.filter(~Exists(team.filter(role=AccountTeam.Role.CSM)))
+        return queryset.filter(Exists(team.filter(member=chosen))) if chosen.isdecimal() else queryset.none()
+
+
+@admin.register(Account)
+class AccountAdmin(ActAdmin):
+    """Customer companies."""
+
+    form = AccountForm
+    list_display = ("name", "lifecycle", "segment", "csm", "ae", "renewal_on", "updated_at")
+    list_filter = (LifecycleFilter, SegmentFilter, MemberFilter)
+    search_fields = ("name", "identities__external_id__exact")
+    search_help_text = "A part of the name, or an external id."
+    fixed_fields = ("parent_company", "merged", "deleted_at", "created_at", "story")
+    autocomplete_fields = ("parent",)
+    inlines = (IdentityInline, HoldingInline, ChampionInline)
+
+    lifecycle = _fact("lifecycle", "Lifecycle")
+    segment = _fact("segment", "Segment")
+    region = _fact("region", "Region")
+    tags = _fact("tags", "Tags")
+    customer_since = _fact("customer_since", "Customer since")
+    activated_on = _fact("activated_on", "Activated on")
+    renewal_on = _fact("renewal_on", "Renewal on")
+    head_count = _fact("head_count", "Head count")
+    csm = shown("CSM", lambda account: member_now(account, AccountTeam.Role.CSM))
+    ae = shown("AE", lambda account: member_now(account, AccountTeam.Role.AE))
+    effective_at = shown(
+        "Holds from", lambda account: None if facts_now(account) is None else facts_now(account).valid_from
+    )
+    merged = shown("Merged into", lambda account: account.merged_into_id and f"account {account.merged_into_id}")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Accounts with their facts and team of now; two queries more, whatever their number."""
+        now = timezone.now()
+        return (
+            super()
+            .get_queryset(request)
+            .prefetch_related(
+                Prefetch("facts", AccountFacts.objects.holding_at(now), to_attr="facts_now"),
+                Prefetch(
+                    "team", AccountTeam.objects.holding_at(now).select_related("member"), to_attr="team_now"
+                ),
+            )
+        )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """One form for both; parentage is given when an account is made."""
+        parent = "parent" if obj is None else "parent_company"
+        rest = [] if obj is None else [(None, {"fields": ["merged", "deleted_at", "created_at", "story"]})]
+        self_told = [
+            (None, {"fields": ["name", parent]}),
+            ("Facts", {"fields": [*AccountFacts.FACTS]}),
+            ("Team", {"fields": ["csm", "ae", "effective_at"]}),
+            *rest,
+        ]
+        # The base adds what every form carries.
+        self.fieldsets = None
+        return self.with_version(self_told, request, obj)
+
+    @admin.display(description="Parent")
+    def parent_company(self, account: Account) -> Any:
+        """The company above; a name only for those who may see it."""
+        return None
+
+    @admin.display(description="Latest events")
+    def story(self, account: Account) -> Any:
+        """The newest lines of its story."""
+        entries = account.timeline.all()[:LATEST]
+        return table_of(
+            ("When", "What", "Who"), ((moment(entry.at), entry.text, entry.actor_label) for entry in entries)
+        )

@@ -1,0 +1,115 @@
+"""The vendor's own side of the sample company: the team, and what it sells. Single things, from the factories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from csplaybooks.accounts.acts import NewPlanLimit, set_plan_limits
+from csplaybooks.accounts.factories import (
+    AbsenceFactory,
+    FeatureFactory,
+    PlanFactory,
+    ProductFactory,
+    TeamMemberFactory,
+    UserFactory,
+)
+
+#: The people who can sign in, by what they do.
+SIGN_INS = {"csm": "carla", "ae": "andre", "manager": "mona"}
+
+_CSMS = ("Carla Mendes", "Callum Reid", "Chidi Eze", "Clara Vogel", "Cosmin Popa", "Cybele Laurent")
+_AES = ("Andre Dubois", "Anika Rao", "Aldo Ferri")
+_MANAGER = "Mona Lindqvist"
+
+#: Key, name, monthly base price, monthly price of a seat, API calls a month and GB of storage included.
+PLANS: tuple[tuple[str, str, int, int, int, int], ...] = (
+    ("starter", "Starter", 9_900, 1_500, 20_000, 50),
+    ("team", "Team", 49_000, 2_500, 100_000, 250),
+    ("business", "Business", 149_000, 3_500, 500_000, 1_000),
+    ("enterprise", "Enterprise", 399_000, 4_500, 2_000_000, 5_000),
+)
+_PRODUCTS = (("analytics", "Analytics", 50_000), ("automation", "Automation", 75_000), ("vault", "Vault", 90_000))
+#: Key, name, and the place of the least plan that has it.
+_FEATURES = (
+    ("dashboards", "Dashboards", 0),
+    ("approvals", "Approvals", 1),
+    ("guest-access", "Guest access", 1),
+    ("single-sign-on", "Single sign-on", 2),
+    ("audit-log", "Audit log", 2),
+    ("custom-roles", "Custom roles", 2),
+    ("data-residency", "Data residency", 3),
+)
+
+
+@dataclass(frozen=True)
+class Vendor:
+    """Who sells, and what: rows by role and in the order of their rank."""
+
+    manager: Any
+    csms: tuple[Any, ...]
+    aes: tuple[Any, ...]
+    desk: Any
+    base: Any
+    plans: tuple[Any, ...]
+    products: tuple[Any, ...]
+    #: For each plan, the keys of the features it does not have.
+    gated: tuple[tuple[str, ...], ...]
+
+
+def make_vendor(*, start: datetime, now: datetime) -> Vendor:
+    """Make the team and the catalogue as they stand from `start` on; one CSM is away in the week around `now`."""
+    manager = _member(_MANAGER, start, leads=True)
+    csms = tuple(_member(name, start, manager=manager) for name in _CSMS)
+    aes = tuple(_member(name, start, manager=manager, ae=True) for name in _AES)
+    desk = TeamMemberFactory(name="Digital desk", desk=True, manager=manager, updated_at=start)
+    AbsenceFactory(
+        member=csms[-1],
+        stand_in=csms[-2],
+        first_day=now.date() - timedelta(days=3),
+        last_day=now.date() + timedelta(days=4),
+    )
+    base = ProductFactory(base=True, updated_at=start)
+    plans: list[Any] = []
+    for rank, (key, name, price, seat_price, _, _) in enumerate(PLANS, start=1):
+        plan = PlanFactory(
+            product=base,
+            key=key,
+            name=name,
+            rank=rank,
+            price_minor=price,
+            seat_price_minor=seat_price,
+            updated_at=start,
+        )
+        if plans:
+            plans[-1].next_plan = plan
+            plans[-1].save(update_fields=["next_plan"])
+        plans.append(plan)
+    for key, name, least in _FEATURES:
+        FeatureFactory(key=key, name=name, least_plan=plans[least], updated_at=start)
+    limits = []
+    for plan, (*_, api_calls, storage) in zip(plans, PLANS, strict=True):
+        limits.append(NewPlanLimit(plan_id=plan.pk, meter_key="api_calls", limit_milli=api_calls * 1000))
+        limits.append(NewPlanLimit(plan_id=plan.pk, meter_key="storage", limit_milli=storage * 1000))
+    set_plan_limits(items=limits, effective_at=start, now=start, actor=None)
+    return Vendor(
+        manager=manager,
+        csms=csms,
+        aes=aes,
+        desk=desk,
+        base=base,
+        plans=tuple(plans),
+        products=tuple(
+            ProductFactory(key=key, name=name, list_price_minor=price, updated_at=start)
+            for key, name, price in _PRODUCTS
+        ),
+        gated=tuple(tuple(key for key, _, least in _FEATURES if least > place) for place in range(len(PLANS))),
+    )
+
+
+def _member(name: str, start: datetime, **traits: Any) -> Any:
+    """A member with a user, so that the timeline can name who acted; nobody can sign in before a password is set."""
+    first, last = name.split()
+    user = UserFactory(username=first.lower(), first_name=first, last_name=last, password=None)
+    return TeamMemberFactory(name=name, user=user, updated_at=start, **traits)

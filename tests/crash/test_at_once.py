@@ -1,0 +1,154 @@
+"""Workers of the pipeline at once, on the same rows: they share the work, and each thing is done once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from csplaybooks.accounts.models import Account
+from csplaybooks.playbooks.models import ClockEvent, Lease, Match, Play, Playbook, Run
+from csplaybooks.playbooks.pipeline import opening
+from csplaybooks.playbooks.pipeline.clocks import start_clocks
+from csplaybooks.playbooks.pipeline.opening import open_plays
+from csplaybooks.playbooks.pipeline.owners import assign_owners
+from csplaybooks.playbooks.pipeline.sweep import work
+from csplaybooks.playbooks.pipeline.watcher import watch_clocks
+from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
+from csplaybooks.signals.intake import take_in_readings, take_in_signals
+from csplaybooks.signals.models import Signal
+from tests.crash.company import assert_all_once, attempts, make_company, readings, signals
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# A Monday, in working hours.
+NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
+
+#: How many work at once.
+CREW = 4
+
+
+@pytest.fixture
+def names() -> list[str]:
+    """A company whose readings have been taken in."""
+    names = make_company(60, NOW)
+    take_in_readings(items=readings(names, NOW - timedelta(hours=1)), now=NOW)
+    return names
+
+
+def at_once(*tasks: Callable[[], Any]) -> list[Any]:
+    """The answers of tasks that begin at the same moment, each on a database connection of its own."""
+    start = Barrier(len(tasks))
+
+    def call(task: Callable[[], Any]) -> Any:
+        try:
+            connection.ensure_connection()
+            start.wait(timeout=30)
+            return task()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        return [future.result(timeout=60) for future in [pool.submit(call, task) for task in tasks]]
+
+
+def until_nothing_is_left(worker: Callable[..., int], **arguments: Any) -> Callable[[], int]:
+    """A task that calls a worker, in small batches, until it finds nothing; answers how many rows it took."""
+
+    def task() -> int:
+        taken = 0
+        while moved := worker(limit=7, **arguments):
+            taken += moved
+        return taken
+
+    return task
+
+
+def test_the_same_batch_sent_at_once_is_stored_once(names):
+    items = signals(names, NOW)
+    answers = at_once(*[lambda: take_in_signals(items=items, now=NOW)] * CREW)
+    assert sorted(answer.stored for answer in answers) == [0] * (CREW - 1) + [len(items)]
+    assert sum(answer.duplicate for answer in answers) == (CREW - 1) * len(items)
+    assert Signal.objects.count() == len(items)
+
+
+def test_each_function_of_the_pipeline_at_once_with_itself(names):
+    take_in_signals(items=signals(names, NOW), now=NOW)
+    reports = at_once(*[lambda: run_triggers(now=NOW)] * CREW)
+    assert [report.opened for report in reports if report is not None] == [len(names) * 3]
+
+    for worker, rows in ((open_plays, 3), (assign_owners, 2), (start_clocks, 2)):
+        taken = at_once(*[until_nothing_is_left(worker, now=NOW)] * CREW)
+        assert sum(taken) == len(names) * rows
+    assert_all_once(names)
+    assert attempts() == 0
+
+    later = NOW + timedelta(days=5)
+    at_once(*[until_nothing_is_left(watch_clocks, now=later)] * CREW)
+    events = ClockEvent.objects.filter(kind=ClockEvent.Kind.BREACHED)
+    assert events.count() == len(names) * 2
+    assert watch_clocks(now=later) == 0
+    assert_all_once(names)
+
+
+def test_all_functions_of_the_pipeline_at_once(names):
+    def take_in(part: list[str]) -> Callable[[], Any]:
+        def task() -> None:
+            for name in part:
+                take_in_signals(items=signals([name], NOW), now=NOW)
+                run_triggers(now=NOW)
+                work(now=NOW)
+
+        return task
+
+    at_once(*[take_in(names[number::CREW]) for number in range(CREW)])
+    # What one passed by because another held it is left to the sweep.
+    work(now=NOW)
+    assert_all_once(names)
+    assert attempts() == 0
+    for run in Run.objects.all():
+        assert replay_run(run) == matches_after(run)
+
+
+def test_a_batch_takes_no_more_rows_than_its_limit(names):
+    take_in_signals(items=signals(names, NOW), now=NOW)
+    run_triggers(now=NOW)
+    for limit in (1, 2, 50):
+        before = Match.objects.filter(state=Match.State.QUEUED).count()
+        assert open_plays(now=NOW, limit=limit) == limit
+        assert Match.objects.filter(state=Match.State.QUEUED).count() == before - limit
+
+
+@pytest.mark.postgresql
+def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ring(names, monkeypatch, caplog):
+    """Two workers have matches of the same two motions, in opposite order, and both stand waiting in between."""
+    first, between, last = Account.objects.order_by("pk")[:3]
+    matches = {}
+    triggers = {
+        "one": Playbook.objects.get(key="seats_nearly_full"),
+        "other": Playbook.objects.get(key="growing_team"),
+    }
+    run = run_triggers(now=NOW, full=True)
+    Match.objects.all().delete()
+    assert run is not None
+    for crew, (playbook, order) in {
+        "one": (triggers["one"], (first, between, last)),
+        "other": (triggers["other"], (last, between, first)),
+    }.items():
+        matches[crew] = [
+            Match.objects.create(
+                trigger=playbook.triggers.get(),
+                version=playbook.published,
+                account=account,
+                opened_run_id=run.run_id,
+                opened_at=NOW,
+                state=Match.State.QUEUED,
+            ).pk
+            for account in order
+        ]
+    assert matches
