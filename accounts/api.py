@@ -66,7 +66,8 @@ class UpdatedSinceFilter(django_filters.Filter):  # type: ignore[misc]  # django
 class IdentitySerializer(serializers.Serializer[AccountIdentity]):
     """An id by which another system knows an account."""
 
-    source = serializers.CharField()
+    # Names of fields that are also names of attributes: the metaclass takes them out of the way.
+    source = serializers.CharField()  # type: ignore[assignment]
     external_id = serializers.CharField()
 
 
@@ -96,7 +97,7 @@ class AccountSerializer(AccountReferenceSerializer):
     """An account with its current facts; `facts` is null where nothing is known."""
 
     facts = serializers.SerializerMethodField()
-    parent = serializers.IntegerField(source="parent_id")
+    parent = serializers.IntegerField(source="parent_id")  # type: ignore[assignment]
     merged_into = serializers.IntegerField(source="merged_into_id")
     created_at = moment_field()
     deleted_at = moment_field()

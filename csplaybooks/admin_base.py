@@ -152,22 +152,23 @@ class _Visible(admin.options.BaseModelAdmin):
 
 
 class BaseInline(_Visible, admin.TabularInline):
-    """Rows on the page of another row. They are added there at most: `addable` says so."""
+    """Rows on the page of another row: to look at, unless `addable` or `editable` says more."""
 
     extra = 0
     addable = False
+    editable = False
 
     def has_add_permission(self, request: HttpRequest, obj: Any) -> bool:
         """Whether rows may be added here."""
-        return self.addable and super().has_add_permission(request, obj)
+        return (self.addable or self.editable) and super().has_add_permission(request, obj)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never: what stands there is history."""
-        return False
+        """Whether rows may be changed here."""
+        return self.editable and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never: what stands there is history."""
-        return False
+        """Whether rows may be taken away here."""
+        return self.editable and super().has_delete_permission(request, obj)
 
 
 class BaseAdmin(_Visible, admin.ModelAdmin):
@@ -202,11 +203,15 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
         readonly = super().get_readonly_fields(request, obj)
         return readonly if obj is None else (*readonly, *self.fixed_fields)
 
+    def layout(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The groups of fields, as of `fieldsets`; `obj` is None where a row is added."""
+        return super().get_fieldsets(request, obj)
+
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The fields; a form that can be sent carries the version it was opened with."""
+        """The layout; a form that can be sent carries the version it was opened with."""
         fieldsets = [
             (name, {**options, "fields": [field for field in options["fields"] if field != OPENED_VERSION]})
-            for name, options in super().get_fieldsets(request, obj)
+            for name, options in self.layout(request, obj)
         ]
         versioned = issubclass(self.form, VersionedForm)
         if versioned and obj is not None and self.has_change_permission(request, obj):

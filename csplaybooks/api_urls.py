@@ -30,10 +30,7 @@ class IndexView(ApiView):
         match = request.resolver_match
         namespace = f"{match.namespace}:" if match is not None and match.namespace else ""
         return Response(
-            {
-                name: request.build_absolute_uri(reverse(f"{namespace}{route}"))
-                for name, route in names.items()
-            }
+            {name: request.build_absolute_uri(reverse(f"{namespace}{route}")) for name, route in names.items()}
         )
 
 

@@ -103,9 +103,16 @@ def outstanding(events: Sequence[Due], written: Iterable[tuple[str, int]]) -> li
 
 
 def set_times(
-    clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses, written: Iterable[tuple[str, int]]
+    clock: Clock,
+    calendar: BusinessCalendar | None,
+    pauses: Pauses,
+    written: Iterable[tuple[str, int]],
+    now: datetime,
 ) -> None:
-    """Compute the clock's `due_at`, `next_event_at` and state anew, on the object only; it must still tick."""
+    """Compute the clock's `due_at`, `next_event_at` and state anew, on the object only; it must still tick.
+
+    A written breach stays; where the due time has moved behind it, it is excused.
+    """
     events = schedule(clock, calendar, pauses)
     breach = next((event.at for event in events if event.kind == ClockEvent.Kind.BREACHED), None)
     waiting = outstanding(events, written)
@@ -113,6 +120,8 @@ def set_times(
     clock.next_event_at = waiting[0].at if waiting else None
     if clock.breached_at is not None:
         clock.state = Clock.State.BREACHED
+        if clock.excused_at is None and (breach is None or breach > clock.breached_at):
+            clock.excused_at = now
     else:
         lasting = any(end is None for _, end in pauses)
         clock.state = Clock.State.PAUSED if lasting and breach is None else Clock.State.RUNNING
@@ -128,11 +137,48 @@ def written_events(clock_ids: Iterable[int]) -> dict[int, set[tuple[str, int]]]:
     return written
 
 
-def recompute(clocks: Sequence[Clock]) -> None:
+def finish(clock: Clock, at: datetime, now: datetime) -> ClockEvent | None:
+    """The promise was kept at `at`: met, or missed where a breach stands written or was due before that.
+
+    On the object only, whose times must be fresh. Answers the event, unsaved and without a holder, of a breach that
+    the watcher had not come by to see, so that it is never lost. A written breach stays; where the promise turns out
+    to have been kept before it was due, it is excused.
+    """
+    unseen = breach_unseen(clock, at, now)
+    if clock.breached_at is not None and at < clock.breached_at and clock.excused_at is None:
+        clock.excused_at = now
+    _end(clock, Clock.State.MET, at)
+    return unseen
+
+
+def call_off(clock: Clock, now: datetime) -> ClockEvent | None:
+    """The promise is not waited for any more: cancelled, or missed where it was broken by then. See `finish`."""
+    unseen = breach_unseen(clock, now, now)
+    _end(clock, Clock.State.CANCELLED, now)
+    return unseen
+
+
+def breach_unseen(clock: Clock, at: datetime, now: datetime) -> ClockEvent | None:
+    """Write a breach that was due before `at` on the clock, where none stands, and answer its event."""
+    if clock.breached_at is not None or clock.due_at is None or clock.due_at >= at:
+        return None
+    clock.breached_at, clock.noticed_at = clock.due_at, now
+    return ClockEvent(clock=clock, kind=ClockEvent.Kind.BREACHED, level=0, due_at=clock.due_at, noticed_at=now)
+
+
+def _end(clock: Clock, unless_breached: Clock.State, at: datetime) -> None:
+    clock.state = unless_breached if clock.breached_at is None else Clock.State.MISSED
+    clock.done_at = at
+    clock.next_event_at = None
+
+
+def recompute(clocks: Sequence[Clock], now: datetime) -> None:
     """Compute the times of ticking clocks anew from intervals and calendars and save them; constant queries."""
     calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
     pauses = pauses_of(clock.play_id for clock in clocks)
     written = written_events(clock.pk for clock in clocks)
     for clock in clocks:
-        set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], written[clock.pk])
-    Clock.objects.ticking().bulk_update(clocks, ["due_at", "next_event_at", "state", "is_stale"], batch_size=500)
+        set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], written[clock.pk], now)
+    Clock.objects.ticking().bulk_update(
+        clocks, ["due_at", "next_event_at", "state", "is_stale", "excused_at"], batch_size=500
+    )

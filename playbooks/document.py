@@ -30,7 +30,8 @@ MAX_ERRORS = 50
 
 # "Nothing follows" is spelled out, because `$` lets a line break follow.
 _KEY = {"type": "string", "pattern": r"^[a-z][a-z0-9_]{0,79}(?![\s\S])"}
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 10_000}
+_PROSE = {"type": "string", "maxLength": 10_000}
+_TEXT = {**_PROSE, "minLength": 1}
 _MINOR = {"type": "integer", "minimum": 0, "maximum": 10**12}
 
 
@@ -95,7 +96,7 @@ def document_schema() -> dict[str, Any]:
         # Chosen by the measure's key, so that an error speaks of the measure that was meant.
         "allOf": [
             {
-                "if": {"properties": {"measure": {"const": key}}, "required": ["measure"]},
+                "if": {"type": "object", "properties": {"measure": {"const": key}}, "required": ["measure"]},
                 "then": measure.schema(),
             }
             for key, measure in measures().items()
@@ -136,7 +137,7 @@ def document_schema() -> dict[str, Any]:
             "key": _KEY,
             "name": {"type": "string", "minLength": 1, "maxLength": 200},
             "motion": {"enum": list(Motion.values)},
-            "summary": _TEXT,
+            "summary": _PROSE,
             "audience": {
                 "type": "object",
                 "additionalProperties": False,
@@ -194,7 +195,7 @@ def document_schema() -> dict[str, Any]:
                 "properties": {"rule": {"enum": list(amount_rules)}},
                 "allOf": [
                     {
-                        "if": {"properties": {"rule": {"const": rule}}, "required": ["rule"]},
+                        "if": {"type": "object", "properties": {"rule": {"const": rule}}, "required": ["rule"]},
                         "then": {
                             "properties": {"rule": {}, **settings},
                             "required": needs.get(rule, []),
@@ -268,7 +269,7 @@ def document_schema() -> dict[str, Any]:
                     },
                 },
             },
-            "talk_track": _TEXT,
+            "talk_track": _PROSE,
         },
     }
 
@@ -298,7 +299,7 @@ def read_document(text: str) -> dict[str, Any]:
         raise DocumentError([("", "this is not YAML")]) from error
     if not isinstance(document, dict):
         raise DocumentError([("", "a playbook document is a mapping of names to values")])
-    if errors := [*_unusable(document), *_schema_errors(document)][:MAX_ERRORS]:
+    if errors := list(_unusable(document))[:MAX_ERRORS] or _schema_errors(document):
         raise DocumentError(errors)
     _fill(document)
     if errors := list(_rule_errors(document)):
@@ -361,11 +362,11 @@ def _in_words(error: jsonschema.ValidationError) -> str:
             return f"{shown} is not possible here, only {wanted}"
         case "enum":
             return f"{shown} is not one of {', '.join(str(choice) for choice in wanted)}"
-        case "oneOf":
+        case "oneOf" if {"required": ["at_least"]} in wanted:
             return "exactly one of at_least and above is needed"
         case "pattern" if wanted == _KEY["pattern"]:
             return f"{shown} is no key: small letters, digits and underscores, a letter first, at most 80"
-        case "pattern":
+        case "pattern" if wanted.startswith(r"^\d{4}-"):
             return f"{shown} is no date such as 2026-12-24"
         case "minimum":
             return f"{shown} is less than {wanted}, the least that is possible"
@@ -444,11 +445,12 @@ class NamesUsed:
     signal_types: dict[str, str]
     meters: dict[str, str]
     products: dict[str, str]
+    plans: dict[str, str]
 
 
 def names_used(document: dict[str, Any]) -> NamesUsed:
     """What a document refers to in the catalogue, for checking that it is there."""
-    names = NamesUsed({}, {}, {})
+    names = NamesUsed({}, {}, {}, dict.fromkeys(document["audience"].get("plans", []), "audience/plans"))
     for t, trigger in enumerate(document["triggers"]):
         for g, group in enumerate(trigger["any"]):
             for c, condition in enumerate(group["all"]):

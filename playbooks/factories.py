@@ -166,7 +166,7 @@ class IntervalFactory(factory.django.DjangoModelFactory):
         model = models.Interval
 
     play = factory.SubFactory(PlayFactory, interval=None)
-    seq = 1
+    seq = 0
     owner = factory.SelfAttribute("play.owner")
     holder = factory.SelfAttribute("play.holder")
     held_by = factory.LazyAttribute(

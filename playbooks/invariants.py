@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from csplaybooks.playbooks.business_time import due_at, elapsed
+from csplaybooks.playbooks.business_time import due_at
 from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, working_calendar
 from csplaybooks.playbooks.models import Clock, Interval, Match, Play, Stage
 from csplaybooks.signals.models import IntakeBatch, Reading, RefusedItem, Signal
@@ -165,15 +165,17 @@ def _follows(clock: Clock, calendar: Any, pauses: Any, owned: dict[int, Any]) ->
         return True  # it says of itself that it must be recomputed
     if clock.started_at != owned.get(clock.play_id):
         return False
-    promised = timedelta(seconds=clock.promised_seconds)
-    if clock.state in (Clock.State.MET, Clock.State.MISSED):
-        # A constraint sees to it that a finished clock has its time.
-        done_at = clock.done_at or clock.started_at
-        used = elapsed(calendar, clock.started_at, max(done_at, clock.started_at), pauses)
-        return clock.excused_at is not None or (used > promised) == (clock.state == Clock.State.MISSED)
+    due = due_at(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
+    # What happens at the very instant of the due time may come before the watcher or after it.
+    if clock.state == Clock.State.MET:
+        return clock.breached_at is None and (due is None or clock.done_at <= due)
     if clock.state == Clock.State.CANCELLED:
-        return clock.breached_at is None
-    due = due_at(calendar, clock.started_at, promised, pauses)
+        return clock.breached_at is None and (due is None or clock.done_at <= due)
+    excused = clock.excused_at is not None
+    if clock.state == Clock.State.MISSED:
+        return excused or (due is not None and due <= clock.done_at)
     if clock.due_at != due:
         return False
-    return clock.state != Clock.State.BREACHED or clock.excused_at is not None or clock.breached_at == due
+    if clock.state == Clock.State.BREACHED:
+        return excused or (due is not None and due <= clock.breached_at)
+    return clock.breached_at is None

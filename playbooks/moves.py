@@ -30,8 +30,8 @@ MOVES: Mapping[str, _Where] = MappingProxyType(
         "win": _places(_WORKED, State.WORKING, State.PAUSED),
         "lose": _places(_WORKED, State.WORKING, State.PAUSED),
         "decline": _places(_WORKED, State.WORKING, State.PAUSED),
-        "expired": _places(_WORKED, State.WORKING, State.PAUSED, State.OFFERED),
-        "withdrawn": _places(_OPEN, State.WORKING, State.PAUSED, State.OFFERED),
+        "expire": _places(_WORKED, State.WORKING, State.PAUSED, State.OFFERED),
+        "withdraw": _places(_OPEN, State.WORKING, State.PAUSED, State.OFFERED),
     }
 )
 

@@ -25,9 +25,7 @@ def items_of(body: Any) -> list[Any]:
     if isinstance(body, dict):
         return [body]
     if not isinstance(body, list):
-        raise Problem(
-            status=400, code="not_items", message="The body must be one object, or a list of objects."
-        )
+        raise Problem(status=400, code="not_items", message="The body must be one object, or a list of objects.")
     if not body:
         raise Problem(status=400, code="no_items", message="The list is empty; send at least one item.")
     most = csplaybooks_settings.INTAKE_MAX_ITEMS

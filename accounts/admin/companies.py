@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -240,15 +240,18 @@ class AccountAdmin(ActAdmin):
     effective_at = shown(
         "Holds from", lambda account: None if facts_now(account) is None else facts_now(account).valid_from
     )
+    # Only where the person may see it: its name is not theirs to read otherwise.
+    parent_company = shown("Parent", lambda account: link_to(getattr(account, "parent_seen", None)))
     merged = shown("Merged into", lambda account: account.merged_into_id and f"account {account.merged_into_id}")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Accounts with their facts and team of now; two queries more, whatever their number."""
+        """Accounts with their facts, team and parent of now; three queries more, whatever their number."""
         now = timezone.now()
         return (
             super()
             .get_queryset(request)
             .prefetch_related(
+                Prefetch("parent", Account.objects.visible_to(request.user), to_attr="parent_seen"),
                 Prefetch("facts", AccountFacts.objects.holding_at(now), to_attr="facts_now"),
                 Prefetch(
                     "team", AccountTeam.objects.holding_at(now).select_related("member"), to_attr="team_now"
@@ -256,24 +259,16 @@ class AccountAdmin(ActAdmin):
             )
         )
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """One form for both; parentage is given when an account is made."""
+    def layout(self, request: HttpRequest, obj: Any = None) -> Any:
+        """One form for the account, its facts and its team; parentage is told when it is made."""
         parent = "parent" if obj is None else "parent_company"
-        rest = [] if obj is None else [(None, {"fields": ["merged", "deleted_at", "created_at", "story"]})]
-        self_told = [
+        record = [("Record", {"fields": ["merged", "deleted_at", "created_at", "story"]})]
+        return [
             (None, {"fields": ["name", parent]}),
             ("Facts", {"fields": [*AccountFacts.FACTS]}),
             ("Team", {"fields": ["csm", "ae", "effective_at"]}),
-            *rest,
+            *([] if obj is None else record),
         ]
-        # The base adds what every form carries.
-        self.fieldsets = None
-        return self.with_version(self_told, request, obj)
-
-    @admin.display(description="Parent")
-    def parent_company(self, account: Account) -> Any:
-        """The company above; a name only for those who may see it."""
-        return None
 
     @admin.display(description="Latest events")
     def story(self, account: Account) -> Any:
@@ -282,3 +277,94 @@ class AccountAdmin(ActAdmin):
         return table_of(
             ("When", "What", "Who"), ((moment(entry.at), entry.text, entry.actor_label) for entry in entries)
         )
+
+    def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
+        """Create the account, with its ids, facts and team."""
+        since = form.cleaned_data["effective_at"] or now
+        parent = form.cleaned_data["parent"]
+        [account] = create_accounts(
+            items=[
+                NewAccount(
+                    name=form.cleaned_data["name"],
+                    identities=[(ids["source"], ids["external_id"]) for ids in _ids_in(formsets)],
+                    facts=form.facts(AccountFacts.FACTS),
+                    valid_from=since,
+                    parent_id=None if parent is None else parent.pk,
+                )
+            ],
+            now=now,
+            actor=request.user,
+        )
+        self._set_team(request, form, account.pk, since, now)
+        return account
+
+    def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
+        """Write what was changed on the form, as of the moment that it names."""
+        account = form.instance
+        since = form.cleaned_data["effective_at"] or now
+        self.claim(account, form, name=form.cleaned_data["name"], version=F("version") + 1, updated_at=now)
+        if facts := form.facts(form.changed_data):
+            set_facts(account_ids=[account.pk], facts=facts, effective_at=since, now=now, actor=request.user)
+        self._set_team(request, form, account.pk, since, now)
+        add_identities(
+            items=[NewIdentity(account_id=account.pk, **ids) for ids in _ids_in(formsets)],
+            now=now,
+            actor=request.user,
+        )
+        return account
+
+    def _set_team(self, request: HttpRequest, form: Any, account_id: int, since: datetime, now: datetime) -> None:
+        for role in AccountTeam.Role.values:
+            if role in form.changed_data:
+                member = form.cleaned_data[role]
+                set_team_role(
+                    account_ids=[account_id],
+                    role=role,
+                    member_id=None if member is None else member.pk,
+                    effective_at=since,
+                    now=now,
+                    actor=request.user,
+                )
+
+
+def _ids_in(formsets: list[Any]) -> list[dict[str, str]]:
+    """Source and external id of what was filled in on the inline."""
+    return [
+        {"source": row["source"], "external_id": row["external_id"]} for row in added_in(formsets, AccountIdentity)
+    ]
+
+
+@admin.register(AccountIdentity)
+class AccountIdentityAdmin(ReadOnlyAdmin):
+    """The ids by which other systems know accounts; they are added on the account's page."""
+
+    list_display = ("external_id", "source", "account")
+    list_display_links = ("external_id",)
+    follows = ("account",)
+    search_fields = ("external_id__exact", "account__name")
+    search_help_text = "A whole external id, or a part of the account's name."
+    fields = ("account", "source", "external_id")
+
+
+@admin.register(AccountFacts)
+class AccountFactsAdmin(ReadOnlyAdmin):
+    """What was true of accounts when, and until when we held it for true."""
+
+    list_display = ("account", "lifecycle", "segment", "renewal_on", "valid_from", "valid_to", "superseded")
+    list_filter = ("lifecycle", "segment", ("superseded_by", admin.EmptyFieldListFilter))
+    follows = ("account",)
+    search_fields = ("account__name",)
+    fields = ("account", *AccountFacts.FACTS, "valid_from", "valid_to", "superseded")
+    superseded = shown("Superseded", lambda row: row.superseded_by_id is not None, boolean=True)
+
+
+@admin.register(AccountTeam)
+class AccountTeamAdmin(ReadOnlyAdmin):
+    """Who looked after accounts when."""
+
+    list_display = ("account", "role", "member", "valid_from", "valid_to", "superseded")
+    list_filter = ("role", "member", ("superseded_by", admin.EmptyFieldListFilter))
+    follows = ("account", "member")
+    search_fields = ("account__name",)
+    fields = ("account", "role", "member", "valid_from", "valid_to", "superseded")
+    superseded = shown("Superseded", lambda row: row.superseded_by_id is not None, boolean=True)

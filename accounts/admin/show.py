@@ -1,4 +1,4 @@
-"""Values as people read and write them: money and thousandths as decimals, moments and days by the browser's pickers."""
+"""Values as people read and write them: money and thousandths as decimals, moments by the browser's pickers."""
 
 from __future__ import annotations
 

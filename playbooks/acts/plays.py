@@ -14,13 +14,15 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import TextChoices
 
-from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
+from csplaybooks.accounts.acts.record import require_aware, timeline_entry, write_timeline
 from csplaybooks.accounts.models import Account, TeamMember
-from csplaybooks.playbooks.clockwork import recompute
+from csplaybooks.playbooks.clockwork import call_off, finish, recompute
 from csplaybooks.playbooks.intervals import Move, move_plays
 from csplaybooks.playbooks.models import (
     Clock,
+    ClockEvent,
     Interval,
     Outcome,
     Pause,
@@ -43,8 +45,7 @@ def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: da
     Raises ValidationError, naming the field, when the reason is empty, the playbook was never published, the account
     was deleted or merged away, or has an open play of the motion already.
     """
-    if not reason.strip():
-        raise ValidationError({"reason": "Say why you open it by hand."})
+    reason = _words("reason", reason, "Say why you open it by hand.")
     with transaction.atomic():
         playbook = Playbook.objects.select_related("published").filter(pk=playbook_id).first()
         if playbook is None or playbook.published is None:
@@ -53,7 +54,7 @@ def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: da
         if account is None:
             raise ValidationError({"account": "This account was deleted or merged into another."})
         (play,) = build_plays(
-            [Opening(account.pk, playbook.published, (), origin=Play.Origin.HAND, reason=reason.strip())], now
+            [Opening(account.pk, playbook.published, (), origin=Play.Origin.HAND, reason=reason)], now
         )
         if not save_plays([play], now):
             raise ValidationError(
@@ -66,7 +67,7 @@ def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: da
                     at=now,
                     now=now,
                     kind="play_opened",
-                    text=f"{playbook.name} opened by hand: {reason.strip()}",
+                    text=f"{playbook.name} opened by hand: {reason}",
                     subject=play,
                     actor=actor,
                 )
@@ -91,6 +92,8 @@ def assign_plays(*, play_ids: Iterable[int], owner_id: int, now: datetime, actor
 
     def after(plays: Sequence[Play]) -> None:
         Play.objects.filter(pk__in=[play.pk for play in plays]).update(tray_at=None)
+        # A paused play is taken up again by it.
+        _fresh_clocks(plays, now)
         poke("work")
 
     return _act("assign", play_ids, move, lambda play: f"Assigned to {owner.name}", now, actor, after=after)
@@ -114,9 +117,17 @@ def log_touch(
 ) -> Answers:
     """Log a contact on plays, made at `at` (default: now); the first one stops the clock of the first touch.
 
-    A play that was not taken up yet is started by it.
+    A play that was not taken up yet is started by it, unless it is paused. Raises ValidationError for a contact in the
+    future, and for a channel, a direction or a member that there is not.
     """
+    require_aware(now=now, at=at)
     moment = at or now
+    if moment > now:
+        raise ValidationError({"at": "A contact cannot lie in the future."})
+    channel, direction = _choice(Touch.Channel, "channel", channel), _choice(Touch.Direction, "direction", direction)
+    note = _words("note", note, most=10_000)
+    if by_member_id is not None and not TeamMember.objects.filter(pk=by_member_id).exists():
+        raise ValidationError({"by_member": "There is no such team member."})
 
     def after(plays: Sequence[Play]) -> None:
         Touch.objects.bulk_create(
@@ -140,7 +151,9 @@ def log_touch(
     return _act(
         "touch",
         play_ids,
-        lambda play: _stay(play, stage=Stage.RUNNING) if play.stage == Stage.OWNED else None,
+        lambda play: (
+            _stay(play, stage=Stage.RUNNING) if play.stage == Stage.OWNED and play.state != State.PAUSED else None
+        ),
         lambda play: f"Contact logged: {label}" + (f": {note[:200]}" if note else ""),
         now,
         actor,
@@ -155,8 +168,7 @@ def pause_plays(
 
     Raises ValidationError without a reason, or when the wake-up date is not in the future.
     """
-    if not reason.strip():
-        raise ValidationError({"reason": "Say what is waited for."})
+    reason = _words("reason", reason, "Say what is waited for.")
     if wakes_at is not None and wakes_at <= now:
         raise ValidationError({"wakes_at": "The wake-up date must lie in the future."})
 
@@ -167,13 +179,13 @@ def pause_plays(
         intervals = Interval.objects.filter(play__in=plays, valid_to__isnull=True)
         Pause.objects.bulk_create(
             [
-                Pause(play_id=interval.play_id, interval=interval, reason=reason.strip(), wakes_at=wakes_at)
+                Pause(play_id=interval.play_id, interval=interval, reason=reason, wakes_at=wakes_at)
                 for interval in intervals
             ]
         )
-        recompute(list(Clock.objects.ticking().filter(play__in=plays)))
+        _fresh_clocks(plays, now)
 
-    return _act("pause", play_ids, move, lambda play: f"Paused: {reason.strip()}", now, actor, after=after)
+    return _act("pause", play_ids, move, lambda play: f"Paused: {reason}", now, actor, after=after)
 
 
 def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -> Answers:
@@ -183,20 +195,30 @@ def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -
         return Move(play.pk, Stage(play.stage), State.WORKING, play.owner_id, play.owner_id, Interval.HeldBy.MEMBER)
 
     def after(plays: Sequence[Play]) -> None:
-        recompute(list(Clock.objects.ticking().filter(play__in=plays)))
+        _fresh_clocks(plays, now)
 
     return _act("resume", play_ids, move, lambda play: "Resumed", now, actor, after=after)
+
+
+#: The act that leads to each outcome.
+_CLOSING = {
+    Outcome.WON: "win",
+    Outcome.LOST: "lose",
+    Outcome.DECLINED: "decline",
+    Outcome.EXPIRED: "expire",
+    Outcome.WITHDRAWN: "withdraw",
+}
 
 
 def close_plays(
     *, play_ids: Iterable[int], outcome: str, now: datetime, reason: str = "", actor: Any = None
 ) -> Answers:
-    """Close plays with an outcome. Raises ValidationError for a decline without a reason.
+    """Close plays with an outcome. Raises ValidationError for a decline without a reason, or an unknown outcome.
 
-    The clock of the close is met or missed; what else still ticks is called off.
+    The clock of the close is met or missed; what else still ticks is called off, or missed if it was broken by then.
     """
-    if outcome == Outcome.DECLINED and not reason.strip():
-        raise ValidationError({"reason": "Say why it was declined."})
+    outcome = _choice(Outcome, "outcome", outcome)
+    reason = _words("reason", reason, "Say why it was declined." if outcome == Outcome.DECLINED else None)
 
     def move(play: Play) -> Move:
         return Move(
@@ -207,16 +229,15 @@ def close_plays(
             play.holder_id,
             Interval.HeldBy.MEMBER,
             outcome=outcome,
-            outcome_reason=reason.strip(),
+            outcome_reason=reason,
         )
 
     def after(plays: Sequence[Play]) -> None:
         _finish_clocks(plays, Clock.Target.CLOSED, now, now)
         _call_off_clocks(plays, now)
 
-    verb = {Outcome.WON: "win", Outcome.LOST: "lose", Outcome.DECLINED: "decline"}.get(Outcome(outcome), outcome)
-    text = Outcome(outcome).label + (f": {reason.strip()}" if reason.strip() else "")
-    return _act(verb, play_ids, move, lambda play: text, now, actor, after=after)
+    text = Outcome(outcome).label + (f": {reason}" if reason else "")
+    return _act(_CLOSING[Outcome(outcome)], play_ids, move, lambda play: text, now, actor, after=after)
 
 
 def _stay(play: Play, *, stage: Stage) -> Move:
@@ -261,28 +282,48 @@ def _act(
     return {pk: None if pk in done else refusal(verb, others.get(pk)) for pk in wanted}
 
 
+def _fresh_clocks(plays: Sequence[Play], now: datetime, **conditions: Any) -> list[Clock]:
+    """The ticking clocks of plays, locked against the watcher, with their times computed anew and saved."""
+    ticking = Clock.objects.ticking().filter(play__in=plays, **conditions)
+    clocks = list(ticking.select_for_update().order_by("pk"))
+    recompute(clocks, now)
+    return clocks
+
+
 def _finish_clocks(plays: Sequence[Play], target: str, at: datetime, now: datetime) -> None:
-    """The promise was kept at `at`: met, or missed where a breach stands written or was due before that."""
-    clocks = list(Clock.objects.ticking().filter(play__in=plays, target=target))
-    recompute(clocks)
-    for clock in clocks:
-        if clock.breached_at is None and clock.due_at is not None and clock.due_at < at:
-            # The watcher has not come by yet: the breach is written here, so that it is never lost.
-            clock.breached_at, clock.noticed_at = clock.due_at, now
-        clock.state = Clock.State.MISSED if clock.breached_at is not None else Clock.State.MET
-        clock.done_at = at
-        clock.next_event_at = None
-    Clock.objects.ticking().bulk_update(
-        clocks, ["state", "done_at", "next_event_at", "breached_at", "noticed_at"], batch_size=500
-    )
+    clocks = _fresh_clocks(plays, now, target=target)
+    _save_ended(plays, clocks, [finish(clock, at, now) for clock in clocks])
 
 
 def _call_off_clocks(plays: Sequence[Play], now: datetime) -> None:
-    ticking = Clock.objects.ticking().filter(play__in=plays)
-    ticking.filter(breached_at__isnull=True).update(
-        state=Clock.State.CANCELLED, done_at=now, next_event_at=None, is_stale=False
+    clocks = _fresh_clocks(plays, now)
+    _save_ended(plays, clocks, [call_off(clock, now) for clock in clocks])
+
+
+def _save_ended(plays: Sequence[Play], clocks: Sequence[Clock], breaches: Sequence[ClockEvent | None]) -> None:
+    holders = {play.pk: play.holder_id for play in plays}
+    events = [event for event in breaches if event is not None]
+    for event in events:
+        event.holder_id = holders[event.clock.play_id]
+    ClockEvent.objects.bulk_create(events)
+    Clock.objects.ticking().bulk_update(
+        clocks, ["state", "done_at", "next_event_at", "breached_at", "noticed_at", "excused_at"], batch_size=500
     )
-    # A breach that stands written stays one.
-    Clock.objects.ticking().filter(play__in=plays).update(
-        state=Clock.State.MISSED, done_at=now, next_event_at=None, is_stale=False
-    )
+
+
+def _words(field: str, text: str, missing: str | None = None, *, most: int = 500) -> str:
+    """What somebody wrote, without the space around it; `missing` is what to say where nothing may not be."""
+    text = text.strip()
+    if not text and missing:
+        raise ValidationError({field: missing})
+    if len(text) > most:
+        raise ValidationError({field: f"At most {most} characters, not {len(text)}."})
+    if "\0" in text:
+        raise ValidationError({field: "A NUL character cannot be kept."})
+    return text
+
+
+def _choice(choices: type[TextChoices], field: str, value: str) -> str:
+    if value not in choices.values:
+        raise ValidationError({field: f"{value!r} is none of {', '.join(choices.values)}."})
+    return value

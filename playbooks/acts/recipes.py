@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import F
 
 from csplaybooks.accounts.acts.record import record_changes
-from csplaybooks.accounts.models import Product
+from csplaybooks.accounts.models import Plan, Product
 from csplaybooks.playbooks.document import DocumentError, names_used, read_document
 from csplaybooks.playbooks.models import Playbook, PlaybookVersion, Trigger
 from csplaybooks.signals.models import Meter, SignalType
@@ -31,13 +31,14 @@ class Published:
 
 
 def check_names(document: Mapping[str, Any]) -> None:
-    """Raise `DocumentError` for every signal type, meter or product of a document that is not in the catalogue."""
+    """Raise `DocumentError` for every signal type, meter, product or plan of a document that is not in the catalogue."""
     names = names_used(dict(document))
     errors = []
     for what, wanted, model in (
         ("signal type", names.signal_types, SignalType),
         ("meter", names.meters, Meter),
         ("product", names.products, Product),
+        ("plan", names.plans, Plan),
     ):
         there = set(model.objects.filter(key__in=wanted).values_list("key", flat=True))
         errors += [(path, f"there is no {what} {key}") for key, path in wanted.items() if key not in there]
@@ -69,8 +70,8 @@ def publish_playbook(*, playbook_id: int, now: datetime, actor: Any = None) -> P
     for all accounts. Raises `DocumentError` where the draft names something that is not in the catalogue.
     """
     with transaction.atomic():
-        # The row lock makes the numbers of versions follow each other.
-        Playbook.objects.filter(pk=playbook_id).update(updated_at=now)
+        # A write that changes nothing, for its row lock: it makes the numbers of versions follow each other.
+        Playbook.objects.filter(pk=playbook_id).update(updated_at=F("updated_at"))
         playbook = Playbook.objects.select_related("published").get(pk=playbook_id)
         if playbook.published is not None and playbook.published.source == playbook.draft:
             return Published(playbook, playbook.published, "unchanged")
@@ -124,5 +125,7 @@ def load_library(*, now: datetime, directory: Path = LIBRARY, actor: Any = None)
                 playbook = save_draft(text=file.read_text(encoding="utf-8"), now=now, actor=actor)
                 answers.append(publish_playbook(playbook_id=playbook.pk, now=now, actor=actor))
             except DocumentError as error:
-                raise DocumentError([(f"{file.name}: {path}", message) for path, message in error.errors]) from error
+                raise DocumentError(
+                    [(f"{file.name}: {path}" if path else file.name, message) for path, message in error.errors]
+                ) from error
     return answers

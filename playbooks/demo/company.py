@@ -1,7 +1,7 @@
 """The sample company: a year of a small vendor and its customers, told day by day through the product's own acts.
 
-The first nine months are history that was brought along. Then csplaybooks is switched on: three times a week the
-triggers run, and people work what comes out. The story ends at `now`, just after a run.
+The first nine months are history that was brought along. Then csplaybooks is switched on: triggers run, and people
+work what comes out. The story ends at `now`, just after a run.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ ACCOUNTS = 200
 #: How long the story is, and how long before its end csplaybooks is switched on.
 _STORY = timedelta(days=365)
 _IN_USE = timedelta(days=91)
-#: On these days (0 is Monday) triggers run at this hour and people work some hours later, in UTC.
-_WORKING_DAYS = (0, 2, 4)
+#: Triggers run on Mondays at this hour in UTC, and in the last weeks on Thursdays too. People work some hours later,
+#: on both days. A real site runs all day long; this many days tell the same story in a few seconds.
+_MONDAY, _THURSDAY = 0, 3
 _RUN_HOUR = 8
+_OFTEN = timedelta(days=25)
 _WORK_AFTER = timedelta(hours=6)
 #: The change that says of a database that its accounts are made up.
 _MARK = "sample_company"
@@ -77,13 +79,14 @@ def make_company(*, now: datetime, seed: int = SEED, accounts: int = ACCOUNTS) -
         if Account.objects.exists():
             raise NotTheDemo("there are accounts in this database already")
         story = _Story(Random(seed), accounts, now)  # noqa: S311 - made-up people need no secrecy
-        for after, until in story.weeks():
-            story.live(after, until)
-        for after, until in story.working_days():
-            story.live(after, until)
-            story.run(until)
-            story.work_day(until + _WORK_AFTER)
-        story.live(story.told_until, now)
+        for until in story.months_before():
+            story.live(until)
+        for day in story.working_days():
+            if day.weekday() == _MONDAY or now - day < _OFTEN:
+                story.live(day)
+                story.run(day)
+            story.work_day(day + _WORK_AFTER)
+        story.live(now)
         record_changes(kind=_MARK, account_ids=[None], now=now)
         story.run(now)
         set_up(now=now)
@@ -110,21 +113,22 @@ class _Story:
         self._random = random
         self._relations.welcome([c for c in self._customers if c.joins_at is None], self.start)
 
-    def weeks(self) -> Iterator[tuple[datetime, datetime]]:
-        """The steps of the months before csplaybooks."""
-        while self.told_until + WEEK <= self.now - _IN_USE:
-            yield self.told_until, self.told_until + WEEK
+    def months_before(self) -> Iterator[datetime]:
+        """The months before csplaybooks, in steps of two weeks."""
+        while self.told_until + 2 * WEEK <= self.now - _IN_USE:
+            yield self.told_until + 2 * WEEK
 
-    def working_days(self) -> Iterator[tuple[datetime, datetime]]:
-        """The steps of the months with csplaybooks, each until a run; the last day's work ends before `now`."""
+    def working_days(self) -> Iterator[datetime]:
+        """The working days with csplaybooks, at the hour of a run; the last day's work ends before `now`."""
         day = (self.told_until + timedelta(days=1)).replace(hour=_RUN_HOUR, minute=0, second=0, microsecond=0)
         while day + _WORK_AFTER < self.now:
-            if day.weekday() in _WORKING_DAYS:
-                yield self.told_until, day
+            if day.weekday() in (_MONDAY, _THURSDAY):
+                yield day
             day += timedelta(days=1)
 
-    def live(self, after: datetime, until: datetime) -> None:
-        """All that happens outside of plays over `(after, until]`, told at `until`."""
+    def live(self, until: datetime) -> None:
+        """All that happens outside of plays from where the story stands until `until`, told then."""
+        after = self.told_until
         self._relations.welcome(
             [c for c in self._customers if not c.account_id and c.joins_at is not None and c.joins_at <= until], until
         )
@@ -151,8 +155,9 @@ class _Story:
         """What the people do on the day of a run, and what the cluster then does with it."""
         self._days += 1
         self._work.do(at)
-        if self._days % 9 == 4:
+        if self._days % 6 == 4:
             self._work.open_one_by_hand(self._random.choice(("growing_team", "near_the_cap")), at)
+        sweep.wake_plays(now=at)
         sweep.work(now=at)
         sweep.watch_all(now=at)
 
@@ -160,7 +165,7 @@ class _Story:
         """Some customers come to buy seats by themselves: growth is not all plays."""
         buyers: list[Customer] = []
         for customer in self._customers:
-            chance = 0.1 if at < self.now - _IN_USE else 0.01
+            chance = 0.12 if at < self.now - _IN_USE else 0.01
             if customer.is_live and customer.occupancy > 0.9 and self._random.random() < chance:
                 customer.seats = round(customer.people * 1.35) + 1
                 buyers.append(customer)

@@ -35,7 +35,7 @@ _EVERYDAY = {
 }
 _FEATURES_USED = ("boards", "dashboards", "exports", "forms", "mobile", "search")
 #: How likely a week is to bring one: somebody knocks on features of the next plan, or an admin adds a whole team.
-_GATE_BURST, _TEAM_BURST = 0.025, 0.012
+_GATE_BURST, _TEAM_BURST = 0.05, 0.012
 #: How long after an event its sender may send it a second time.
 _RESENT_PER_THOUSAND = 2
 
@@ -115,10 +115,7 @@ def make_customers(random: Random, names: Sequence[str], *, start: datetime, now
     segments = random.choices(list(_SEGMENTS), weights=weights, k=len(names))
     return [
         sample,
-        *(
-            _make_customer(random, name, segment, start, now)
-            for name, segment in zip(names, segments, strict=True)
-        ),
+        *(_make_customer(random, name, segment, start, now) for name, segment in zip(names, segments, strict=True)),
     ]
 
 
@@ -133,7 +130,7 @@ def _make_customer(random: Random, name: str, segment: Segment, start: datetime,
         plan=random.choice(plans),
         seats=seats,
         people=seats * random.uniform(0.3, 0.72),
-        growth=1 + max(random.gauss(0.009 if fast else 0.002, 0.003), -0.004),
+        growth=1 + max(random.gauss(0.011 if fast else 0.003, 0.003), -0.004),
         api_share=random.uniform(0.15, 0.6),
         storage_share=random.uniform(0.15, 0.55),
         health=min(max(random.gauss(74, 13), 25), 97),
@@ -193,8 +190,8 @@ class Telemetry:
             return
         random = self._random
         customer.people = max(customer.people * customer.growth * random.gauss(1, 0.008), 2)
-        customer.api_share = max(customer.api_share * random.gauss(1.006, 0.02), 0.02)
-        customer.storage_share = max(customer.storage_share * random.gauss(1.005, 0.008), 0.02)
+        customer.api_share = max(customer.api_share * random.gauss(1.009, 0.02), 0.02)
+        customer.storage_share = max(customer.storage_share * random.gauss(1.008, 0.008), 0.02)
         customer.health = min(max(customer.health + random.gauss(0, 2), 20), 99)
 
     def _readings_of(self, customer: Customer, week: int, at: datetime) -> Iterator[dict[str, Any]]:
@@ -215,9 +212,7 @@ class Telemetry:
         if week % 13 == 5:
             yield self._reading(customer, "nps", round(customer.health - 45), None, at)
 
-    def _reading(
-        self, customer: Customer, meter: str, used: float, limit: int | None, at: datetime
-    ) -> dict[str, Any]:
+    def _reading(self, customer: Customer, meter: str, used: float, limit: int | None, at: datetime) -> dict[str, Any]:
         self._readings += 1
         return {
             "source": "crm" if meter in ("health", "nps") else "product",

@@ -26,12 +26,14 @@ from csplaybooks.playbooks.demo.customers import WEEK, Customer
 from csplaybooks.playbooks.demo.names import SENIOR_TITLES, TITLES, person_name
 from csplaybooks.playbooks.demo.vendor import Vendor
 
+#: The first CSM, who is one of the sign-ins, looks after the most customers.
+_CSM_SHARES = (8, 5, 5, 4, 4, 3)
 _REGIONS = ("emea", "emea", "americas", "americas", "apac")
 _TRIAL = timedelta(days=21)
 _ONBOARDING = timedelta(days=18)
 _REVIEW_EVERY = {Segment.MID_MARKET: 26 * WEEK, Segment.ENTERPRISE: 13 * WEEK}
 #: How likely a week is to bring a champion a promotion, another part to play, or a new boss.
-_CHAMPION_NEWS = 0.006
+_CHAMPION_NEWS = 0.008
 _GAPS = (
     "Reports are put together by hand in spreadsheets every month.",
     "Hand-overs between teams still run over e-mail.",
@@ -138,8 +140,11 @@ class Relations:
         random, vendor = self._random, self._vendor
         if customer.is_sample:
             customer.csm, customer.ae = vendor.csms[0], vendor.aes[0]
+        elif customer.segment != Segment.SMALL and random.random() < 0.18:
+            # Worked by sales alone.
+            customer.ae = random.choice(vendor.aes)
         elif customer.segment != Segment.SMALL or random.random() < 0.4:
-            customer.csm = random.choice(vendor.csms)
+            (customer.csm,) = random.choices(vendor.csms, weights=_CSM_SHARES)
             if customer.segment == Segment.ENTERPRISE or random.random() < 0.4:
                 customer.ae = random.choice(vendor.aes)
 
@@ -151,9 +156,7 @@ class Relations:
             for member in members:
                 ids = [c.account_id for c in customers if member in (c.csm, c.ae)]
                 if ids:
-                    set_team_role(
-                        account_ids=ids, role=role, member_id=member.pk, effective_at=at, now=at, actor=None
-                    )
+                    set_team_role(account_ids=ids, role=role, member_id=member.pk, effective_at=at, now=at, actor=None)
 
     def _meet_champions(self, customers: Sequence[Customer], at: datetime) -> None:
         random = self._random
@@ -279,13 +282,14 @@ class Relations:
         ):
             if random.random() < chance:
                 findings.append(NewFinding(kind=kind, text=random.choice(texts)))
+        leader = customer.csm or customer.ae
         qbr = log_qbr(
             account_id=customer.account_id,
             held_at=held_at,
             findings=findings,
             now=until,
-            actor=customer.csm.user,
-            led_by_id=customer.csm.pk,
+            actor=leader.user,
+            led_by_id=leader.pk,
             attendee_ids=customer.champions[:2],
             summary="Looked at use, goals and what is in the way.",
             next_on=(held_at + every).date(),
@@ -298,6 +302,4 @@ class Relations:
         due = [pk for settled_at, pk in self._risks if settled_at <= at]
         if due:
             self._risks = [(settled_at, pk) for settled_at, pk in self._risks if settled_at > at]
-            set_finding_status(
-                finding_ids=due, status=FindingState.Status.SETTLED, effective_at=at, now=at, actor=None
-            )
+            set_finding_status(finding_ids=due, status=FindingState.Status.SETTLED, effective_at=at, now=at, actor=None)

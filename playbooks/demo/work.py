@@ -28,7 +28,7 @@ _WAITING = ("Waits for their budget round", "Their contact is on holiday", "Lega
 _BY_HAND = ("Their CFO asked me at the fair", "Said so on the phone last week", "Their new site opens in spring")
 
 #: How likely somebody who has the time is to take a play up on a given working day; people differ.
-_DILIGENCE = (0.85, 0.7, 0.5, 0.35)
+_DILIGENCE = (0.95, 0.85, 0.7, 0.5)
 #: Plays come to their end after so many days at the soonest.
 _SOONEST_END = timedelta(days=5)
 
@@ -60,7 +60,7 @@ class Work:
         self._book(won, at)
         ended = {play.pk for plays in ends.values() for play in plays}
         for play in running:
-            if play.pk not in ended and self._random.random() < 0.02:
+            if play.pk not in ended and self._random.random() < 0.04:
                 pause_plays(
                     play_ids=[play.pk],
                     reason=self._random.choice(_WAITING),
@@ -117,11 +117,11 @@ class Work:
         if at - play.opened_at < _SOONEST_END:
             return None
         lot = self._random.random()
-        if lot < 0.05:
+        if lot < 0.045:
             return Outcome.WON.value, ""
-        if lot < 0.08:
+        if lot < 0.07:
             return Outcome.LOST.value, self._random.choice(_LOST)
-        if lot < 0.095:
+        if lot < 0.08:
             return Outcome.DECLINED.value, self._random.choice(_DECLINED)
         return None
 
@@ -136,9 +136,9 @@ class Work:
                 buyers.append(customer)
         self._relations.sell(list({customer.account_id: customer for customer in buyers}.values()), at)
         filled = [(play.account_id, play.product_id) for play in won if play.product_id is not None]
-        gaps = Finding.objects.filter(
-            kind=Finding.Kind.GAP, account__in=[account for account, _ in filled]
-        ).order_by("pk")
+        gaps = Finding.objects.filter(kind=Finding.Kind.GAP, account__in=[account for account, _ in filled]).order_by(
+            "pk"
+        )
         set_finding_status(
             finding_ids=[gap.pk for gap in gaps if (gap.account_id, gap.product_id) in filled],
             status=FindingState.Status.SETTLED,
@@ -152,7 +152,9 @@ def _grow(customer: Customer, play: Play) -> None:
     if play.motion == Motion.SEAT_EXPANSION:
         customer.seats = round(max(customer.people, customer.seats) * 1.3) + 1
     elif play.motion == Motion.TIER_UPSELL and customer.plan + 1 < len(PLANS):
-        shares: Mapping[str, Any] = {name: PLANS[customer.plan][at] / PLANS[customer.plan + 1][at] for name, at in _INCLUDED}
+        shares: Mapping[str, Any] = {
+            name: PLANS[customer.plan][at] / PLANS[customer.plan + 1][at] for name, at in _INCLUDED
+        }
         customer.api_share *= shares["api"]
         customer.storage_share *= shares["storage"]
         customer.plan += 1

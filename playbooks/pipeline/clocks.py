@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db.models import Min
 
-from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, set_times, working_calendar
-from csplaybooks.playbooks.models import Calendar, Clock, Interval, Play, Stage
+from csplaybooks.playbooks.clockwork import calendar_values, finish, pauses_of, set_times, working_calendar
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play, Stage, Touch
 from csplaybooks.playbooks.pipeline.queue import work_off
 
 
@@ -59,7 +59,19 @@ def _start(play_ids: Sequence[int], now: datetime) -> None:
             )
     calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
     pauses = pauses_of(play_ids)
+    # Somebody may have been quicker than this worker: a contact made meanwhile is the first one.
+    touched: dict[int, datetime] = dict(
+        Touch.objects.filter(play__in=play_ids, direction=Touch.Direction.OUT)
+        .order_by()
+        .values("play")
+        .annotate(first=Min("at"))
+        .values_list("play", "first")
+    )
+    breaches = []
     for clock in clocks:
-        set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], ())
+        set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], (), now)
+        if clock.target == Clock.Target.FIRST_TOUCH and clock.play_id in touched:
+            breaches.append(finish(clock, touched[clock.play_id], now))
     Clock.objects.bulk_create(clocks)
+    ClockEvent.objects.bulk_create([event for event in breaches if event is not None])
     Play.objects.filter(pk__in=play_ids).update(clocks_started_at=now)

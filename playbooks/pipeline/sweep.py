@@ -46,9 +46,10 @@ def wake_plays(*, now: datetime) -> int:
     return sum(answer is None for answer in answers.values())
 
 
-def watch_all(*, now: datetime) -> int:
-    """Watch clocks until none is due."""
-    seen = 0
-    while noticed := watch_clocks(now=now):
+def watch_all(*, now: datetime, limit: int = BATCH) -> int:
+    """Watch clocks until none is due; answers on how many it looked. The heartbeat is that of the last batch."""
+    seen = noticed = watch_clocks(now=now, limit=limit)
+    while noticed == limit:
+        noticed = watch_clocks(now=now, limit=limit)
         seen += noticed
     return seen

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Q
 
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
+from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.clockwork import (
     Due,
     calendar_values,
@@ -23,6 +25,8 @@ from csplaybooks.playbooks.clockwork import (
 from csplaybooks.playbooks.leases import beat
 from csplaybooks.playbooks.models import Clock, ClockEvent, Interval
 
+logger = logging.getLogger("csplaybooks.watcher")
+
 
 def due_clocks(now: datetime) -> Any:
     """Ticking clocks on which something is due, or which must be recomputed."""
@@ -34,10 +38,12 @@ def watch_clocks(*, now: datetime, limit: int = 500) -> int:
 
     Every clock is recomputed from its intervals first, so that no breach is written that a pause or a calendar edit
     has moved. Missed events are written once, late: all warnings that a later event has overtaken are written with
-    it, and stand as one line on the timeline. Writes a heartbeat with how many clocks were due and how many were seen.
+    it, and stand as one line on the timeline. A clock that fails (its calendar makes no sense) does not stop the
+    others: it is looked at again after `RETRY_SECONDS`. Writes a heartbeat with how many clocks were due and how many
+    were dealt with.
     """
     expected = due_clocks(now).count()
-    seen = 0
+    seen = failed = 0
     if expected:
         with transaction.atomic():
             ids = due_clocks(now).order_by("next_event_at", "pk").values("pk")
@@ -46,9 +52,33 @@ def watch_clocks(*, now: datetime, limit: int = 500) -> int:
             # The row lock makes two watchers share the work; the unique event makes a second one harmless.
             clocks = list(Clock.objects.filter(pk__in=list(ids[:limit].values_list("pk", flat=True))))
             seen = len(clocks)
-            _notice([clock for clock in clocks if clock.done_at is None], now)
-    beat("csplaybooks:watcher", now, expected=expected, seen=seen)
+            failed = _notice_all([clock for clock in clocks if clock.done_at is None], now)
+    beat("csplaybooks:watcher", now, expected=expected, seen=seen - failed)
     return seen
+
+
+def _notice_all(clocks: Sequence[Clock], now: datetime) -> int:
+    """Deal with clocks together, or one by one where that fails; answers how many failed by themselves."""
+    try:
+        with transaction.atomic():
+            _notice(clocks, now)
+    except Exception:
+        logger.exception("%d clocks failed; trying one by one", len(clocks))
+        return sum(not _noticed_alone(clock.pk, now) for clock in clocks)
+    return 0
+
+
+def _noticed_alone(pk: int, now: datetime) -> bool:
+    try:
+        with transaction.atomic():
+            _notice([Clock.objects.get(pk=pk)], now)
+    except Exception:
+        logger.exception("clock %s failed", pk)
+        # It is recomputed whenever it is looked at, so no mark is needed for that.
+        later = now + timedelta(seconds=csplaybooks_settings.RETRY_SECONDS)
+        Clock.objects.ticking().filter(pk=pk).update(next_event_at=later, is_stale=False)
+        return False
+    return True
 
 
 def _notice(clocks: Sequence[Clock], now: datetime) -> None:
@@ -86,11 +116,11 @@ def _notice(clocks: Sequence[Clock], now: datetime) -> None:
                 clock.noticed_at = now
         if due:
             told.append((clock, due[-1]))
-        set_times(clock, calendar, pauses[clock.play_id], written[clock.pk])
+        set_times(clock, calendar, pauses[clock.play_id], written[clock.pk], now)
     ClockEvent.objects.bulk_create(events)
     Clock.objects.ticking().bulk_update(
         clocks,
-        ["due_at", "next_event_at", "state", "is_stale", "breached_at", "noticed_at"],
+        ["due_at", "next_event_at", "state", "is_stale", "breached_at", "noticed_at", "excused_at"],
         batch_size=500,
     )
     _tell(told, now)

@@ -14,9 +14,18 @@ from datetime import date, timedelta
 from csplaybooks.playbooks.replay.rules import WINDOW_DAYS
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A gap that a review found: the finding, the product that fills it, and the day of the review."""
+
+    finding_id: int
+    product: str
+    day: date
+
+
 @dataclass(slots=True, eq=False)
 class Customer:
-    """One account of the record. Products and areas are kept by their text in the record.
+    """One account of the record, by the `name` it has there. Products and areas are kept by their text in the record.
 
     `era` counts the times that it began anew. `licence` and `allowance` are seats and rows; None before the first
     licence. `above_since` and `over_since` are the first of the days in a row on which active users were above the
@@ -25,6 +34,7 @@ class Customer:
 
     pk: int
     number: int
+    name: str
     csm_id: int
     since: date
     last_row: date
@@ -43,7 +53,7 @@ class Customer:
     above_since: date | None = None
     over_since: date | None = None
     gates: int = 0
-    gap: tuple[int, str] | None = None
+    gap: Gap | None = None
     mrr: dict[str, int] = field(default_factory=dict)
     #: What was last read: active users and licence, rows and allowance; and on which day the seats were.
     seats_read: tuple[int, int | None] = (0, None)

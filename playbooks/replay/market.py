@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from itertools import count
 from typing import Any
@@ -20,10 +20,12 @@ from csplaybooks.accounts.acts import (
 )
 from csplaybooks.accounts.models import AccountTeam, Finding, FindingState, Lifecycle, Motion
 from csplaybooks.playbooks.replay.billing import Billing
-from csplaybooks.playbooks.replay.customers import Customer, Window
+from csplaybooks.playbooks.replay.customers import Customer, Gap, Window
 from csplaybooks.playbooks.replay.record import SOURCE, Row
 from csplaybooks.playbooks.replay.rules import WINDOW_DAYS, Rules
 from csplaybooks.playbooks.replay.scene import Scene
+
+_Due = Callable[[Customer, date, datetime], None]
 
 #: Reviews are held at this time of the day, UTC.
 _REVIEW_AT = time(16)
@@ -45,7 +47,7 @@ class Market:
         self._scene = scene
         self._rules = rules
         self._holders: Counter[str] = Counter()
-        self._agenda: list[tuple[date, int, str, Customer, int]] = []
+        self._agenda: list[tuple[date, int, _Due, Customer, int]] = []
         self._order = count()
 
     def next_due(self) -> date | None:
@@ -69,7 +71,7 @@ class Market:
         for name, account in zip(fresh, accounts, strict=True):
             number = len(self.customers)
             csm_id = _in_turn(self._scene.managers_of_success, number)
-            customer = Customer(pk=account.pk, number=number, csm_id=csm_id, since=day, last_row=day)
+            customer = Customer(account.pk, number, name, csm_id, since=day, last_row=day)
             self.customers[name] = self.by_pk[account.pk] = customer
             executive_id = _in_turn(self._scene.executives, number)
             for role, member_id in ((AccountTeam.Role.CSM, csm_id), (AccountTeam.Role.AE, executive_id)):
@@ -81,11 +83,11 @@ class Market:
     def take(self, rows: Sequence[Row], *, day: date, now: datetime) -> list[dict[str, Any]]:
         """Take the stored rows of a day in; answers the signals that follow from them."""
         derived: list[dict[str, Any]] = []
+        worked: list[tuple[Customer, str]] = []
         for row in rows:
-            item = row.item
-            if isinstance(item, str) or row.occurred_at is None:
-                raise TypeError("only rows that the intake has stored are taken in")
-            customer = self.customers[row.account]
+            item = row.signal
+            customer = self.customers[item["account"]]
+            worked.append((customer, item["actor"]))
             customer.last_row = day
             if customer.is_gone:
                 customer.is_gone = False
@@ -95,7 +97,7 @@ class Market:
                 self._begin(customer, day, now)
             properties = item["properties"]
             if product := properties.get("product"):
-                self._use_product(customer, product, row.occurred_at, now)
+                self._use_product(customer, product, row.moment, now)
             if (user := item["actor"]) and user not in customer.known_users:
                 customer.known_users.add(user)
                 derived.append(_follows(row, "user", "user_added", {"by": "admin"}))
@@ -105,7 +107,7 @@ class Market:
                 if customer.licence is not None and customer.plan < len(self._scene.plans) - 1:
                     customer.gates += 1
                     derived.append(_follows(row, "area", "feature_gate_hit", properties))
-        self.dirty |= self.window.add(day, ((self.customers[row.account], row.item["actor"]) for row in rows))  # type: ignore[index]
+        self.dirty |= self.window.add(day, worked)
         return derived
 
     def turn(self, *, day: date, now: datetime) -> None:
@@ -114,9 +116,9 @@ class Market:
         for customer in self.dirty:
             customer.compare(day)
         while self._agenda and self._agenda[0][0] <= day:
-            _, _, what, customer, era = heapq.heappop(self._agenda)
+            _, _, act, customer, era = heapq.heappop(self._agenda)
             if era == customer.era and not customer.is_gone:
-                getattr(self, f"_{what}")(customer, day, now)
+                act(customer, day, now)
 
     def win(self, customer: Customer, motion: str, *, day: date, now: datetime) -> None:
         """The customer buys more, as a won play of this motion says."""
@@ -145,12 +147,12 @@ class Market:
     def _begin(self, customer: Customer, day: date, now: datetime) -> None:
         customer.segment = self._rules.segments.segment(0)
         self.billing.platform(customer, now=now, motion="", note="begins")
-        self._note(day + timedelta(days=self._rules.licence.after_days - 1), "license", customer)
-        self._note(day + timedelta(days=self._rules.review_days), "review", customer)
-        self._note(_next_year(day), "renew", customer)
+        self._note(day + timedelta(days=self._rules.licence.after_days - 1), self._license, customer)
+        self._note(day + timedelta(days=self._rules.review_days), self._review, customer)
+        self._note(_next_year(day), self._renew, customer)
 
-    def _note(self, day: date, what: str, customer: Customer) -> None:
-        heapq.heappush(self._agenda, (day, next(self._order), what, customer, customer.era))
+    def _note(self, day: date, act: _Due, customer: Customer) -> None:
+        heapq.heappush(self._agenda, (day, next(self._order), act, customer, customer.era))
 
     def _use_product(self, customer: Customer, product: str, at: datetime, now: datetime) -> None:
         if product in customer.held:
@@ -161,8 +163,8 @@ class Market:
         customer.held.add(product)
         customer.ever.add(product)
         self._holders[product] += 1
-        if customer.gap is not None and customer.gap[1] == product:
-            self._close_gap(customer, FindingState.Status.SETTLED, at=now, now=now)
+        if customer.gap is not None and customer.gap.product == product:
+            self._close_gap(customer, customer.gap, FindingState.Status.SETTLED, now)
 
     def _license(self, customer: Customer, day: date, now: datetime) -> None:
         """The licence by what is used now: the first one, or at a renewal."""
@@ -187,13 +189,13 @@ class Market:
     def _renew(self, customer: Customer, day: date, now: datetime) -> None:
         if (day - customer.last_row).days < self._rules.churn_days:
             self._license(customer, day, now)
-            self._note(_next_renewal(customer.since, day), "renew", customer)
+            self._note(_next_renewal(customer.since, day), self._renew, customer)
             return
         facts = {"lifecycle": Lifecycle.CHURNED, "renewal_on": None}
         set_facts(account_ids=[customer.pk], facts=facts, effective_at=now, now=now, actor=None)
         self.billing.end(customer, now=now)
         if customer.gap is not None:
-            self._close_gap(customer, FindingState.Status.DROPPED, at=now, now=now)
+            self._close_gap(customer, customer.gap, FindingState.Status.DROPPED, now)
         self._holders.subtract(customer.held)
         customer.held.clear()
         customer.era += 1
@@ -203,7 +205,7 @@ class Market:
         self.left.add(customer)
 
     def _review(self, customer: Customer, day: date, now: datetime) -> None:
-        self._note(day + timedelta(days=self._rules.review_days), "review", customer)
+        self._note(day + timedelta(days=self._rules.review_days), self._review, customer)
         if not customer.rows:
             return
         wanted = None
@@ -228,16 +230,17 @@ class Market:
             actor=None,
         )
         if wanted is not None:
-            customer.gap = (Finding.objects.values_list("pk", flat=True).get(qbr=qbr), wanted)
-            self._note(day + timedelta(days=self._rules.gap_days), "drop_gap", customer)
+            customer.gap = Gap(Finding.objects.values_list("pk", flat=True).get(qbr=qbr), wanted, day)
+            self._note(day + timedelta(days=self._rules.gap_days), self._drop_gap, customer)
 
     def _drop_gap(self, customer: Customer, day: date, now: datetime) -> None:
-        if customer.gap is not None:
-            self._close_gap(customer, FindingState.Status.DROPPED, at=now, now=now)
+        # A gap that was filled may have made room for a younger one.
+        if customer.gap is not None and (day - customer.gap.day).days >= self._rules.gap_days:
+            self._close_gap(customer, customer.gap, FindingState.Status.DROPPED, now)
 
-    def _close_gap(self, customer: Customer, status: str, *, at: datetime, now: datetime) -> None:
-        assert customer.gap is not None  # noqa: S101 - asked by every caller
-        set_finding_status(finding_ids=[customer.gap[0]], status=status, effective_at=at, now=now, actor=None)
+    @staticmethod
+    def _close_gap(customer: Customer, gap: Gap, status: str, now: datetime) -> None:
+        set_finding_status(finding_ids=[gap.finding_id], status=status, effective_at=now, now=now, actor=None)
         customer.gap = None
 
     def readings(self, *, day: date, now: datetime) -> list[dict[str, Any]]:
@@ -262,9 +265,7 @@ class Market:
         self.dirty, self.bought, self.left = set(), set(), set()
 
 
-def _reading(
-    meter: str, customer: Customer, used: int, limit: int | None, day: date, now: datetime
-) -> dict[str, Any]:
+def _reading(meter: str, customer: Customer, used: int, limit: int | None, day: date, now: datetime) -> dict[str, Any]:
     item = {
         "source": SOURCE,
         "external_id": f"{meter}-{customer.number}-{day}",
@@ -278,14 +279,13 @@ def _reading(
 
 def _follows(row: Row, what: str, key: str, properties: dict[str, Any]) -> dict[str, Any]:
     """A signal that follows from a row: the same moment and user, of another type."""
-    assert isinstance(row.item, dict)  # noqa: S101 - a stored row
     return {
         "source": SOURCE,
-        "external_id": f"{row.item['external_id']}-{what}",
-        "account": row.item["account"],
+        "external_id": f"{row.signal['external_id']}-{what}",
+        "account": row.signal["account"],
         "type": key,
-        "occurred_at": row.occurred_at,
-        "actor": row.item["actor"],
+        "occurred_at": row.moment,
+        "actor": row.signal["actor"],
         "properties": properties,
     }
 

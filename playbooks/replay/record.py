@@ -56,9 +56,18 @@ class Row:
     item: dict[str, Any] | str
 
     @property
-    def account(self) -> str:
-        """The account it names; empty where it names none."""
-        return str(self.item.get("account") or "") if isinstance(self.item, dict) else ""
+    def signal(self) -> dict[str, Any]:
+        """The item of a row that could be read. Raises TypeError for another."""
+        if isinstance(self.item, str):
+            raise TypeError(self.item)
+        return self.item
+
+    @property
+    def moment(self) -> datetime:
+        """When it happened, in UTC, of a row whose time could be read. Raises TypeError for another."""
+        if self.occurred_at is None:
+            raise TypeError(f"row {self.position} has no time")
+        return self.occurred_at
 
 
 @dataclass(frozen=True)

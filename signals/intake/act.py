@@ -74,9 +74,7 @@ def _take_in(
     others were first again and again: nothing was stored then, and the same batch may be sent once more.
     """
     require_aware(now=now)
-    clock = Clock(
-        now=now, latest=now + timedelta(seconds=csplaybooks_settings.INTAKE_FUTURE_TOLERANCE_SECONDS)
-    )
+    clock = Clock(now=now, latest=now + timedelta(seconds=csplaybooks_settings.INTAKE_FUTURE_TOLERANCE_SECONDS))
     read = _read_all(kind, items, clock)
     for _ in range(_MOST_ATTEMPTS):
         judgement = _Judgement(kind, read)
@@ -231,8 +229,7 @@ class _Judgement:
             raise Refusal(
                 f"correction_of_other_{self.kind.key_field}",
                 "corrects",
-                f"The {noun} {wanted} has another {self.kind.key_field} than {shown(item.key)}; "
-                "a correction keeps it.",
+                f"The {noun} {wanted} has another {self.kind.key_field} than {shown(item.key)}; a correction keeps it.",
             )
         corrected_by = target.corrected_by
         if isinstance(target, StoredRow):
@@ -241,8 +238,7 @@ class _Judgement:
             raise Refusal(
                 "already_corrected",
                 "corrects",
-                f"The {noun} {wanted} was corrected already, by {shown(corrected_by)}; "
-                "correct that one instead.",
+                f"The {noun} {wanted} was corrected already, by {shown(corrected_by)}; correct that one instead.",
             )
         if isinstance(target, StoredRow):
             self._corrected[target.pk] = item.external_id
@@ -251,9 +247,7 @@ class _Judgement:
         return target
 
 
-def _store(
-    judgement: _Judgement, *, items: Sequence[object], now: datetime, token: ApiToken | None
-) -> IntakeAnswer:
+def _store(judgement: _Judgement, *, items: Sequence[object], now: datetime, token: ApiToken | None) -> IntakeAnswer:
     """Write the batch, its rows and its refused items, and tell that inputs arrived.
 
     Raises _Overtaken when a row did not land; the transaction must be rolled back then.
@@ -320,9 +314,7 @@ def _row(one: _Accepted, sources: Mapping[str, int], batch_id: int) -> tuple[Any
     )
 
 
-def _refused_row(
-    batch_id: int, index: int, refusal: Refusal, raw: object, expires_at: datetime
-) -> tuple[Any, ...]:
+def _refused_row(batch_id: int, index: int, refusal: Refusal, raw: object, expires_at: datetime) -> tuple[Any, ...]:
     """The values of a refused item; of a long body only the beginning is kept, as text."""
     body = json.dumps(storable(raw))
     if len(body) > _MOST_BODY_KEPT:

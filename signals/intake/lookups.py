@@ -94,15 +94,11 @@ class Accounts:
         found = [
             (source, account)
             for source, account in self._by_external_id.get(item.account, ())
-            if account not in self._gone
-            and self.is_visible(account)
-            and item.account_source in (None, source)
+            if account not in self._gone and self.is_visible(account) and item.account_source in (None, source)
         ]
         if not found:
             where = "" if item.account_source is None else f" in the source {shown(item.account_source)}"
-            raise Refusal(
-                "unknown_account", "account", f"No account is known by the id {shown(item.account)}{where}."
-            )
+            raise Refusal("unknown_account", "account", f"No account is known by the id {shown(item.account)}{where}.")
         if len({account for _, account in found}) > 1:
             sources = ", ".join(shown(source) for source, _ in sorted(found)[:5])
             raise Refusal(
@@ -131,9 +127,7 @@ def register_sources(keys: Collection[str], now: datetime) -> dict[str, int]:
     Somebody else may register the same one at this moment: whoever comes second takes theirs.
     """
     # Sorted, so that two batches that bring the same new sources wait for each other in one order.
-    Source.objects.bulk_create(
-        [Source(key=key, first_seen_at=now) for key in sorted(keys)], ignore_conflicts=True
-    )
+    Source.objects.bulk_create([Source(key=key, first_seen_at=now) for key in sorted(keys)], ignore_conflicts=True)
     return find_sources(keys)
 
 

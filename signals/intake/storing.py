@@ -49,14 +49,12 @@ def insert_rows(model: type[models.Model], fields: Sequence[str], rows: Sequence
         return
     connection = connection_of(model)
     quote = connection.ops.quote_name
-    columns = [model._meta.get_field(name) for name in fields]
+    columns: list[Any] = [model._meta.get_field(name) for name in fields]
     table = quote(model._meta.db_table)
     names = ", ".join(quote(column.column) for column in columns)
     moments = {number for number, column in enumerate(columns) if isinstance(column, models.DateTimeField)}
     adapt = connection.ops.adapt_datetimefield_value
-    adapted = [
-        [adapt(value) if number in moments else value for number, value in enumerate(row)] for row in rows
-    ]
+    adapted = [[adapt(value) if number in moments else value for number, value in enumerate(row)] for row in rows]
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             holes = ", ".join(["%s"] * len(columns))

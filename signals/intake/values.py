@@ -12,13 +12,12 @@ from typing import Any
 
 from csplaybooks.api.parsers import Unusable
 from csplaybooks.api.problems import plain_text
+from csplaybooks.signals.models.events import LARGEST_NUMBER
 
 #: The most that the properties of one signal may take, in bytes of UTF-8 JSON.
 MAX_PROPERTIES_BYTES = 4096
 
-#: The columns hold thousandths in 64 bits.
-_LARGEST_MILLI = 2**63 - 1
-_LARGEST_NUMBER = _LARGEST_MILLI // 1000
+_LARGEST_MILLI = LARGEST_NUMBER * 1000
 
 _THOUSANDTH = Decimal("0.001")
 _FIRST_YEAR = 1970
@@ -112,19 +111,17 @@ def milli_of(value: object, field: str) -> int:
     A float counts as the shortest decimal that spells it: what the sender wrote, not what the bits hold.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        if abs(value) > _LARGEST_NUMBER:
+        if abs(value) > LARGEST_NUMBER:
             raise _out_of_range(value, field)
         return value * 1000
     if not isinstance(value, float | Decimal):
         _refuse_unusable(value, field)
         hint = " without quotes" if isinstance(value, str) else ""
-        raise Refusal(
-            "not_a_number", field, f"The field {field!r} must be a number{hint}, not {shown(value)}."
-        )
+        raise Refusal("not_a_number", field, f"The field {field!r} must be a number{hint}, not {shown(value)}.")
     number = Decimal(repr(value)) if isinstance(value, float) else value
     if not number.is_finite():
         raise Refusal("not_a_number", field, f"The field {field!r} must be a number, not {shown(value)}.")
-    if abs(number) > _LARGEST_NUMBER:
+    if abs(number) > LARGEST_NUMBER:
         raise _out_of_range(value, field)
     return int(number.quantize(_THOUSANDTH, rounding=ROUND_HALF_EVEN).scaleb(3))
 
@@ -133,7 +130,7 @@ def _out_of_range(value: object, field: str) -> Refusal:
     return Refusal(
         "out_of_range",
         field,
-        f"The field {field!r} takes numbers up to {_LARGEST_NUMBER}, not {shown(value)}.",
+        f"The field {field!r} takes numbers up to {LARGEST_NUMBER}, not {shown(value)}.",
     )
 
 
@@ -190,9 +187,7 @@ def truth_of(value: object, field: str) -> bool:
     """True or false, written as such. Raises Refusal."""
     if not isinstance(value, bool):
         _refuse_unusable(value, field)
-        raise Refusal(
-            "not_true_or_false", field, f"The field {field!r} must be true or false, not {shown(value)}."
-        )
+        raise Refusal("not_true_or_false", field, f"The field {field!r} must be true or false, not {shown(value)}.")
     return value
 
 

@@ -14,6 +14,11 @@ from csplaybooks.signals.models.intake import IntakeBatch
 from csplaybooks.signals.models.kinds import Meter, SignalType, Source
 
 
+#: The largest amount of a reading or value of a signal, either way. Comparisons multiply thousandths by per cents of
+#: up to 1,000, and must stay inside 64 bits.
+LARGEST_NUMBER = 9 * 10**12
+
+
 class EventQuerySet(VisibleQuerySet):
     """Signals or readings, as they counted at some moment to somebody who had been told some of them."""
 
@@ -139,6 +144,12 @@ class Reading(Event):
                 condition=Q(limit_milli__isnull=True) | Q(limit_milli__gte=0),
                 name="csp_reading_limit_not_negative",
                 violation_error_message="A limit cannot be negative.",
+            ),
+            models.CheckConstraint(
+                condition=Q(used_milli__gte=-LARGEST_NUMBER * 1000, used_milli__lte=LARGEST_NUMBER * 1000)
+                & (Q(limit_milli__isnull=True) | Q(limit_milli__lte=LARGEST_NUMBER * 1000)),
+                name="csp_reading_in_range",
+                violation_error_message="A reading and its limit are at most nine million million, either way.",
             ),
         ]
 

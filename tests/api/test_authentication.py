@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 def get(authorization: str | None) -> Any:
     """Ask for the index of the API with this header."""
-    headers = {} if authorization is None else {"HTTP_AUTHORIZATION": authorization}
+    headers: Any = {} if authorization is None else {"HTTP_AUTHORIZATION": authorization}
     return Client().get("/api/v1/", **headers)
 
 

@@ -172,7 +172,7 @@ BAD_SIGNALS = [
 def test_bad_item_is_refused_by_index_and_field_and_the_good_ones_are_stored(
     token: Any, changes: dict[str, Any], field: str, code: str
 ) -> None:
-    response = post(token, [signal("good-1"), signal("bad", **changes), signal("good-2")])
+    response = post(token, [signal("good-1"), signal(**{"external_id": "bad", **changes}), signal("good-2")])
     assert response.status_code == 200, response.content
     answer = response.json()
     assert [answer[count] for count in ("received", "stored", "refused")] == [3, 2, 1]
@@ -292,7 +292,7 @@ def test_wrong_scope(url: str, scopes: list[str]) -> None:
 
 
 def test_other_methods_and_query_parameters(token: Any) -> None:
-    headers = {"HTTP_AUTHORIZATION": f"Token {token.value}"}
+    headers: Any = {"HTTP_AUTHORIZATION": f"Token {token.value}"}
     problem(Client().get(SIGNALS, **headers), 405, "method_not_allowed")
     problem(post(token, signal(), f"{SIGNALS}?dry_run=1"), 400, "unknown_filter")
     problem(post(token, signal(), "/api/v1/signals"), 404, "not_found")
@@ -310,7 +310,7 @@ def test_people_need_the_permission_and_see_their_own_accounts(acme: Any) -> Non
     member = TeamMemberFactory(ae=True)
     client = Client()
     client.force_login(member.user)
-    send = {"data": json.dumps(signal()), "content_type": "application/json"}
+    send: Any = {"data": json.dumps(signal()), "content_type": "application/json"}
     problem(client.post(SIGNALS, **send), 403, "missing_permission")
     member.user.user_permissions.add(Permission.objects.get(codename="add_signal"))
     (result,) = client.post(SIGNALS, **send).json()["results"]

@@ -20,7 +20,7 @@ from csplaybooks.signals.models import Signal
 from tests.crash.company import assert_all_once, attempts, make_company, readings, signals
 from tests.crash.dying import die_everywhere
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.crash]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 # A Monday, in working hours.
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)

@@ -338,3 +338,11 @@ def test_dates_of_facts_hold_from_their_day():
     read("acme", "seats", NOW, 19, 20)
     full = {"measure": "share_of_limit", "meters": ["seats"], "above": 80}
     assert len(found(trigger(full, audience={"lifecycles": ["paying"]}))) == 1
+
+
+def test_the_largest_readings_are_compared_without_overflow():
+    acme = account("acme")
+    read("acme", "storage", NOW, 9 * 10**12, 9 * 10**12)
+    share = {"measure": "share_of_limit", "meters": ["storage"]}
+    assert found(trigger({**share, "at_least": 100})) == [acme.pk]
+    assert found(trigger({**share, "at_least": 1000})) == []

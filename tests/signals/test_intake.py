@@ -67,9 +67,7 @@ def verdicts(answer: IntakeAnswer) -> list[str]:
 
 def test_signal_is_stored_whole(acme: Any) -> None:
     answer = send(
-        signal(
-            occurred_at="2026-11-22T09:00:00.25+01:00", actor="u-17", value=2.5, properties={"plan": "pro"}
-        )
+        signal(occurred_at="2026-11-22T09:00:00.25+01:00", actor="u-17", value=2.5, properties={"plan": "pro"})
     )
     assert answer.as_document() == {
         "received": 1,
@@ -264,7 +262,8 @@ def test_correction_replaces_and_void_takes_away(acme: Any) -> None:
     send(signal("evt-1"), signal("evt-2"), signal("evt-3"))
     answer = send(signal("fix-1", corrects="evt-1", value=5), signal("fix-2", corrects="evt-2", void=True))
     assert verdicts(answer) == ["stored", "stored"]
-    assert Signal.objects.get(external_id="fix-1").corrects.external_id == "evt-1"
+    corrected: Any = Signal.objects.get(external_id="fix-1").corrects
+    assert corrected.external_id == "evt-1"
     effective = Signal.objects.all().effective_at(None)
     assert set(effective.values_list("external_id", flat=True)) == {"fix-1", "evt-3"}
 
@@ -310,9 +309,7 @@ def test_correction_keeps_source_account_and_type(acme: Any) -> None:
         signal("fix-2", corrects="evt-1", account="other"),
         signal("fix-3", corrects="evt-1", type="invite_sent"),
     )
-    assert verdicts(answer) == [
-        *("unknown_correction", "correction_of_other_account", "correction_of_other_type")
-    ]
+    assert verdicts(answer) == [*("unknown_correction", "correction_of_other_account", "correction_of_other_type")]
     assert {result.field for result in answer.results} == {"corrects"}
 
 

@@ -24,6 +24,7 @@ from csplaybooks.signals.intake.values import (
     storable,
     text_of,
 )
+from csplaybooks.signals.models.events import LARGEST_NUMBER
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CLOCK = Clock(now=NOW, latest=NOW + timedelta(minutes=10))
@@ -55,7 +56,8 @@ def refused(read: Any, *args: Any) -> Refusal:
         (18.0015, 18_002),
         (-0.0005, 0),
         (Decimal("1.2345"), 1_234),
-        (9_223_372_036_854_775, 9_223_372_036_854_775_000),
+        (LARGEST_NUMBER, LARGEST_NUMBER * 1_000),
+        (-LARGEST_NUMBER, -LARGEST_NUMBER * 1_000),
     ],
 )
 def test_number_in_thousandths_rounded_half_to_even(value: Any, milli: int) -> None:
@@ -78,7 +80,8 @@ def test_number_written_as_a_decimal_is_rounded_as_that_decimal(value: Decimal) 
         (NotANumber("NaN"), "not_a_number"),
         (float("inf"), "not_a_number"),
         (Decimal("NaN"), "not_a_number"),
-        (9_223_372_036_854_776, "out_of_range"),
+        (LARGEST_NUMBER + 1, "out_of_range"),
+        (-LARGEST_NUMBER - 0.5, "out_of_range"),
         (-(10**30), "out_of_range"),
         (1e300, "out_of_range"),
     ],
@@ -174,9 +177,7 @@ def test_properties_refused_by_the_way_to_what_is_wrong(value: Any, code: str, f
 
 
 def test_properties_are_canonical() -> None:
-    assert properties_of({"b": [1, 2.5, None], "a": "😀"}, "properties") == (
-        '{"a":"\\ud83d\\ude00","b":[1,2.5,null]}'
-    )
+    assert properties_of({"b": [1, 2.5, None], "a": "😀"}, "properties") == ('{"a":"\\ud83d\\ude00","b":[1,2.5,null]}')
     # Backslashes that spell what an escape would are harmless text.
     assert json.loads(properties_of({"a": "\\u0000 \\ud800"}, "properties")) == {"a": "\\u0000 \\ud800"}
 

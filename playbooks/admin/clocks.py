@@ -1,0 +1,61 @@
+"""Promises on plays and what happened on them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.contrib import admin
+
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, shown
+from csplaybooks.playbooks.models import Clock, ClockEvent
+
+
+def promised(seconds: int) -> str:
+    """How long was promised, such as `8 h` or `1 h 30 min`."""
+    hours, rest = divmod(int(timedelta(seconds=seconds).total_seconds()), 3600)
+    return " ".join(part for part in (f"{hours} h" if hours else "", f"{rest // 60} min" if rest else "") if part) or "0 h"
+
+
+@admin.register(Clock)
+class ClockAdmin(ReadOnlyAdmin):
+    """The promises on plays, and how each stands."""
+
+    list_display = ("target", "play", "state", "due_at", "promise", "hours", "breached_at", "done_at")
+    list_filter = ("state", "target", "hours", ("breached_at", admin.EmptyFieldListFilter))
+    follows = ("play__playbook", "play__account")
+    search_fields = ("play__account__name",)
+    fields = (
+        "play",
+        "target",
+        "number",
+        "state",
+        "promise",
+        "hours",
+        "calendar",
+        "warn_percents",
+        "started_at",
+        "due_at",
+        "next_event_at",
+        "is_stale",
+        "done_at",
+        "breached_at",
+        "noticed_at",
+        "excused_at",
+    )
+    ordering = ("-pk",)
+    paginator = CappedPaginator
+    promise = shown("Promised within", lambda clock: promised(clock.promised_seconds), ordering="promised_seconds")
+
+
+@admin.register(ClockEvent)
+class ClockEventAdmin(ReadOnlyAdmin):
+    """Warnings, breaches and escalations."""
+
+    list_display = ("__str__", "clock", "play", "due_at", "noticed_at", "holder")
+    list_filter = ("kind",)
+    follows = ("clock__play__playbook", "clock__play__account", "holder")
+    search_fields = ("clock__play__account__name",)
+    fields = ("clock", "play", "kind", "level", "due_at", "noticed_at", "holder")
+    ordering = ("-pk",)
+    paginator = CappedPaginator
+    play = shown("Play", lambda event: event.clock.play)

@@ -1,0 +1,79 @@
+"""Matches: what was found, what became of it, and the tray of those that could not be worked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, link_to, list_of, shown
+from csplaybooks.playbooks.models import Match, PlayMatch
+from csplaybooks.playbooks.pipeline.queue import retry_stuck
+from csplaybooks.playbooks.pokes import poke
+
+
+def in_words(evidence: Iterable[Mapping[str, Any]]) -> Any:
+    """What was found, in plain words."""
+    return list_of(item.get("words", "") for item in evidence)
+
+
+class WorkAdmin(ReadOnlyAdmin):
+    """Rows that are their own queue: those given up can be put back."""
+
+    #: The permission of whoever may put rows back.
+    work_permission = ""
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may put rows back into their queue."""
+        return request.user.has_perm(self.work_permission)
+
+    @admin.action(description="Try again what is stuck", permissions=["retry"])
+    def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Put rows of the tray back into their queue."""
+        ids = list(queryset.stuck().values_list("pk", flat=True))
+        done = retry_stuck(self.model, ids)
+        if done:
+            poke("work")
+            self.message_user(request, f"{done} put back into the queue.", messages.SUCCESS)
+        else:
+            self.message_user(request, "None of these is stuck.", messages.WARNING)
+
+
+@admin.register(Match)
+class MatchAdmin(WorkAdmin):
+    """Episodes in which an account met a trigger."""
+
+    list_display = ("trigger", "account", "state", "opened_at", "closed_at", "held_by", "held_until", "its_play")
+    list_filter = ("state", "trigger", ("stuck_at", admin.EmptyFieldListFilter))
+    follows = ("trigger__playbook", "account", "play__playbook", "play__account")
+    search_fields = ("account__name",)
+    search_help_text = "A part of the account's name."
+    actions = ("retry",)
+    work_permission = "csplaybooks_playbooks.change_match"
+    ordering = ("-pk",)
+    paginator = CappedPaginator
+    fieldsets = (
+        (None, {"fields": ("trigger", "account", "state", "found", "its_play", "fired_at")}),
+        ("Episode", {"fields": ("opened_at", "closed_at", "version", "opened_run", "closed_run")}),
+        ("Guards", {"fields": ("held_by", "held_until", "held_reason", "ceiling")}),
+        ("Work", {"fields": ("attempts", "last_error", "next_try_at", "stuck_at")}),
+    )
+    readonly_fields = ("attempts", "last_error", "next_try_at", "stuck_at")
+    found = shown("What was found", lambda match: in_words(match.evidence))
+    its_play = shown("Play", lambda match: link_to(match.play, f"play {match.play_id}"))
+
+
+@admin.register(PlayMatch)
+class PlayMatchAdmin(ReadOnlyAdmin):
+    """Which matches led to which play."""
+
+    list_display = ("match", "play", "folded", "at")
+    list_filter = ("folded",)
+    follows = ("match__trigger__playbook", "match__account", "play__playbook", "play__account")
+    search_fields = ("play__account__name",)
+    fields = ("match", "play", "folded", "at")
+    ordering = ("-pk",)
+    paginator = CappedPaginator

@@ -1,0 +1,238 @@
+"""What people do with plays: each an admin action that calls its act, after a page that asks for what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from csplaybooks.accounts.admin.show import MomentField
+from csplaybooks.accounts.models import TeamMember
+from csplaybooks.playbooks.acts.plays import (
+    Answers,
+    assign_plays,
+    close_plays,
+    log_touch,
+    pause_plays,
+    resume_plays,
+    start_plays,
+)
+from csplaybooks.playbooks.models import Outcome, Play, Touch
+from csplaybooks.playbooks.moves import possible
+
+#: The most plays one act takes at once, and the most refusals it tells one by one.
+MOST_PLAYS = 1000
+MOST_REFUSALS = 20
+
+TEMPLATE = "csplaybooks/admin/act.html"
+
+
+class AskForm(forms.Form):
+    """What an act asks for. `viewer` is the person who acts."""
+
+    def __init__(self, *args: Any, viewer: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.viewer = viewer
+
+
+class AssignForm(AskForm):
+    """Whom to give plays to."""
+
+    owner = forms.ModelChoiceField(TeamMember.objects.none())
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["owner"].queryset = TeamMember.objects.visible_to(self.viewer).active()  # type: ignore[attr-defined]
+
+
+class TouchForm(AskForm):
+    """A contact that was made."""
+
+    channel = forms.ChoiceField(choices=Touch.Channel.choices)
+    direction = forms.ChoiceField(choices=Touch.Direction.choices)
+    at = MomentField(required=False, label="When", help_text="Empty: now.")
+    note = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 4, "cols": 80}))
+
+    def clean_at(self) -> datetime | None:
+        """A contact is logged once it was made."""
+        at: datetime | None = self.cleaned_data["at"]
+        if at is not None and at > timezone.now():
+            raise ValidationError("This lies in the future.")
+        return at
+
+
+class PauseForm(AskForm):
+    """What is waited for, and until when."""
+
+    reason = forms.CharField(max_length=500, label="Waiting for")
+    wakes_at = MomentField(required=False, label="Wakes at", help_text="Empty: when somebody resumes it.")
+
+
+class ReasonForm(AskForm):
+    """Why, if there is something to say."""
+
+    reason = forms.CharField(max_length=500, required=False)
+
+
+class GivenReasonForm(AskForm):
+    """Why."""
+
+    reason = forms.CharField(max_length=500)
+
+
+@dataclass(frozen=True)
+class PlayAct:
+    """One act on plays: how it is named, what it asks for (None: nothing), and how it is called.
+
+    `verb` is its name in the table of moves.
+    """
+
+    verb: str
+    label: str
+    done: str
+    form: type[AskForm] | None
+    call: Callable[[HttpRequest, list[int], Mapping[str, Any], datetime], Answers]
+
+    @property
+    def action(self) -> str:
+        """The name of the admin action."""
+        return f"{self.verb}_plays"
+
+
+def _assign(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    return assign_plays(play_ids=ids, owner_id=data["owner"].pk, now=now, actor=request.user)
+
+
+def _start(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    return start_plays(play_ids=ids, now=now, actor=request.user)
+
+
+def _touch(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    member = TeamMember.objects.filter(user=request.user.pk).first()
+    return log_touch(
+        play_ids=ids,
+        channel=data["channel"],
+        direction=data["direction"],
+        at=data["at"],
+        note=data["note"],
+        by_member_id=member and member.pk,
+        now=now,
+        actor=request.user,
+    )
+
+
+def _pause(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    return pause_plays(play_ids=ids, reason=data["reason"], wakes_at=data["wakes_at"], now=now, actor=request.user)
+
+
+def _resume(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    return resume_plays(play_ids=ids, now=now, actor=request.user)
+
+
+def _close(outcome: Outcome) -> Callable[[HttpRequest, list[int], Mapping[str, Any], datetime], Answers]:
+    def close(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+        return close_plays(play_ids=ids, outcome=outcome, reason=data["reason"], now=now, actor=request.user)
+
+    return close
+
+
+#: In the order of the menu.
+PLAY_ACTS = (
+    PlayAct("assign", "Assign", "assigned", AssignForm, _assign),
+    PlayAct("start", "Start", "started", None, _start),
+    PlayAct("touch", "Log a contact", "contact logged", TouchForm, _touch),
+    PlayAct("pause", "Pause", "paused", PauseForm, _pause),
+    PlayAct("resume", "Resume", "resumed", None, _resume),
+    PlayAct("win", "Win", "won", ReasonForm, _close(Outcome.WON)),
+    PlayAct("lose", "Lose", "lost", ReasonForm, _close(Outcome.LOST)),
+    PlayAct("decline", "Decline", "declined", GivenReasonForm, _close(Outcome.DECLINED)),
+    PlayAct("withdrawn", "Withdraw", "withdrawn", ReasonForm, _close(Outcome.WITHDRAWN)),
+)
+
+
+def acts_on(play: Play) -> list[PlayAct]:
+    """The acts that are possible on a play as it stands."""
+    verbs = set(possible(play))
+    return [act for act in PLAY_ACTS if act.verb in verbs]
+
+
+def as_action(act: PlayAct) -> Any:
+    """An act as an action of the admin's list."""
+
+    @admin.action(description=f"{act.label} selected plays", permissions=["work"])
+    def action(page: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        return perform(act, page, request, queryset)
+
+    action.__name__ = act.action
+    return action
+
+
+def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    """Do an act on the plays chosen; ask first for what it needs. Tells of each play that was refused."""
+    plays = {play.pk: play for play in queryset[: MOST_PLAYS + 1]}
+    if len(plays) > MOST_PLAYS:
+        page.message_user(request, f"Choose at most {MOST_PLAYS:,} plays at once.", messages.ERROR)
+        return None
+    data: Mapping[str, Any] = {}
+    form = None
+    if act.form is not None:
+        form = act.form(request.POST if "perform" in request.POST else None, viewer=request.user)
+        if not form.is_valid():
+            return _ask(act, page, request, form, plays)
+        data = form.cleaned_data
+    try:
+        answers = act.call(request, list(plays), data, timezone.now())
+    except ValidationError as refusal:
+        if form is None:
+            page.message_user(request, " ".join(refusal.messages), messages.ERROR)
+            return None
+        for name, errors in getattr(refusal, "error_dict", {"": refusal}).items():
+            form.add_error(name if name in form.fields else None, errors)
+        return _ask(act, page, request, form, plays)
+    _tell(act, page, request, plays, answers)
+    if "from_play" in request.POST and len(plays) == 1:
+        return HttpResponseRedirect(reverse(f"admin:{Play._meta.app_label}_play_change", args=list(plays)))
+    return None
+
+
+def _ask(act: PlayAct, page: Any, request: HttpRequest, form: Any, plays: Mapping[int, Play]) -> HttpResponse:
+    """The page that asks for what an act needs; it is sent to the same list, with the same choice of plays."""
+    context = {
+        **page.admin_site.each_context(request),
+        "title": f"{act.label}: {_count(len(plays))}",
+        "opts": page.opts,
+        "act": act,
+        "form": form,
+        "plays": list(plays.values()),
+        "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
+        "checkbox": ACTION_CHECKBOX_NAME,
+        "select_across": request.POST.get("select_across", "0"),
+        "from_play": "from_play" in request.POST,
+    }
+    request.current_app = page.admin_site.name  # type: ignore[attr-defined]
+    return TemplateResponse(request, TEMPLATE, context)
+
+
+def _tell(act: PlayAct, page: Any, request: HttpRequest, plays: Mapping[int, Play], answers: Answers) -> None:
+    refused = {pk: why for pk, why in answers.items() if why is not None}
+    if done := len(answers) - len(refused):
+        page.message_user(request, f"{_count(done)} {act.done}.", messages.SUCCESS)
+    for pk, why in list(refused.items())[:MOST_REFUSALS]:
+        page.message_user(request, f"{plays[pk]}: {why}", messages.WARNING)
+    if (more := len(refused) - MOST_REFUSALS) > 0:
+        page.message_user(request, f"{_count(more)} more refused.", messages.WARNING)
+
+
+def _count(number: int) -> str:
+    return "1 play" if number == 1 else f"{number:,} plays"

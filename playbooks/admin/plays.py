@@ -1,0 +1,197 @@
+"""Plays: opened by hand on a form, worked by actions, looked at with everything that tells how they went."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+
+from csplaybooks.accounts.admin.show import moment, money
+from csplaybooks.accounts.models import TimelineEntry
+from csplaybooks.admin_base import ActAdmin, ActForm, BaseInline, CappedPaginator, shown, table_of
+from csplaybooks.playbooks.acts.plays import open_play_by_hand
+from csplaybooks.playbooks.admin.clocks import promised
+from csplaybooks.playbooks.admin.matches import WorkAdmin, in_words
+from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, acts_on, as_action
+from csplaybooks.playbooks.models import Clock, Handoff, Interval, Play, PlayStep, Touch
+
+#: How many lines of its story a play's page shows.
+LATEST = 50
+
+
+class PlayForm(ActForm):
+    """A play opened by hand, with the reason."""
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=forms.TextInput(attrs={"class": "vTextField"}),
+        help_text="Why you open it by hand: it stands on the play.",
+    )
+
+    class Meta:
+        model = Play
+        fields = ("account", "playbook", "reason")
+
+
+class ClockInline(BaseInline):
+    """What was promised."""
+
+    model = Clock
+    fields = ("target", "state", "promise", "hours", "started_at", "due_at", "breached_at", "done_at")
+    readonly_fields = ("promise",)
+    promise = shown("Promised within", lambda clock: promised(clock.promised_seconds))
+    show_change_link = True
+
+
+class StepInline(BaseInline):
+    """What to do next."""
+
+    model = PlayStep
+    follows = ("done_by",)
+    fields = ("number", "kind", "text", "done_at", "done_by")
+
+
+class TouchInline(BaseInline):
+    """Contacts made."""
+
+    model = Touch
+    follows = ("by_member",)
+    fields = ("at", "channel", "direction", "by_member", "note")
+
+
+class HandoffInline(BaseInline):
+    """Offers to others."""
+
+    model = Handoff
+    follows = ("offered_by", "offered_to")
+    fields = ("offered_by", "offered_to", "offered_at", "answer", "answered_at", "reason")
+
+
+class IntervalInline(BaseInline):
+    """Whose time it was."""
+
+    model = Interval
+    follows = ("owner", "holder")
+    fields = ("seq", "stage", "state", "owner", "holder", "held_by", "valid_from", "valid_to")
+    ordering = ("seq",)
+
+
+@admin.register(Play)
+class PlayAdmin(WorkAdmin, ActAdmin):
+    """Plays. They move by acts alone, so the page of a play is read-only."""
+
+    form = PlayForm
+    list_display = (
+        "playbook",
+        "account",
+        "motion",
+        "route",
+        "stage",
+        "state",
+        "owner",
+        "holder",
+        "amount",
+        "next_due",
+        "opened_at",
+        "outcome",
+    )
+    list_display_links = ("playbook", "account")
+    list_filter = (
+        "stage",
+        "state",
+        "motion",
+        "route",
+        "outcome",
+        "playbook",
+        "owner",
+        ("tray_at", admin.EmptyFieldListFilter),
+        ("stuck_at", admin.EmptyFieldListFilter),
+    )
+    follows = ("playbook", "account", "owner", "holder")
+    search_fields = ("account__name", "account__identities__external_id__exact")
+    search_help_text = "A part of the account's name, or an external id."
+    autocomplete_fields = ("account",)
+    paginator = CappedPaginator
+    inlines = (ClockInline, StepInline, TouchInline, HandoffInline, IntervalInline)
+    actions = (*(as_action(act) for act in PLAY_ACTS), "retry")
+    work_permission = "csplaybooks_playbooks.change_play"
+    change_form_template = "csplaybooks/admin/play_change_form.html"
+
+    found = shown("What was found", lambda play: in_words(play.evidence))
+    amount = shown(
+        "Expected amount", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor"
+    )
+    working = shown("How it was worked out", lambda play: play.amount_working.get("words"))
+    next_due = shown("Next promise due", lambda play: play.next_due_at, ordering="next_due_at")
+
+    def layout(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The three things a person says to open a play, or all that is known of one."""
+        if obj is None:
+            return [(None, {"fields": ["account", "playbook", "reason"]})]
+        return [
+            (None, {"fields": ["account", "playbook", "recipe", "motion", "route", "product", "origin", "reason"]}),
+            ("Why", {"fields": ["found", "amount", "working"]}),
+            ("Where it stands", {"fields": ["stage", "state", "owner", "holder", "opened_at", "expires_at"]}),
+            ("How it ended", {"fields": ["outcome", "outcome_reason", "closed_at"]}),
+            ("Story", {"fields": ["story"]}),
+            ("Work", {"fields": ["tray_at", "attempts", "last_error", "next_try_at", "stuck_at"]}),
+        ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Plays with the promise that is due next; the long texts of playbooks stay where they are."""
+        due = Clock.objects.ticking().filter(play=OuterRef("pk"), due_at__isnull=False).order_by("due_at")
+        return (
+            super()
+            .get_queryset(request)
+            .defer("playbook__draft")
+            .annotate(next_due_at=Subquery(due.values("due_at")[:1]))
+        )
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
+        """A play that is not there yet has no parts."""
+        return [] if obj is None else super().get_inlines(request, obj)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """Only published playbooks can be opened."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "playbook":
+            field.queryset = field.queryset.filter(published__isnull=False)
+        return field
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may open plays by hand."""
+        return ActAdmin.has_add_permission(self, request)
+
+    def has_work_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may act on the plays that they see."""
+        return request.user.has_perm(self.work_permission)
+
+    def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
+        """Open the play."""
+        data = form.cleaned_data
+        return open_play_by_hand(
+            account_id=data["account"].pk,
+            playbook_id=data["playbook"].pk,
+            reason=data["reason"],
+            now=now,
+            actor=request.user,
+        )
+
+    def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The page, with a button for each act that is possible."""
+        play = context.get("original")
+        if play is not None and self.has_work_permission(request):
+            context["acts"] = acts_on(play)
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.display(description="Story")
+    def story(self, play: Play) -> Any:
+        """The newest lines of the account's story that are about this play."""
+        entries = TimelineEntry.objects.filter(subject_type=play._meta.label_lower, subject_id=play.pk)[:LATEST]
+        return table_of(
+            ("When", "What", "Who"), ((moment(entry.at), entry.text, entry.actor_label) for entry in entries)
+        )
