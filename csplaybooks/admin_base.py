@@ -87,9 +87,7 @@ class CappedPaginator(Paginator):
 class VisibleRelatedFilter(admin.RelatedFieldListFilter):
     """A filter by a related row, which offers only those that the person may see."""
 
-    def field_choices(
-        self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin
-    ) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[Any, str]]:
         """Ids and labels of the related rows."""
         rows = visible_rows(model_admin.admin_site, field.remote_field.model, request)
         return [(row.pk, str(row)) for row in rows]
@@ -192,9 +190,7 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
     def get_list_filter(self, request: HttpRequest) -> Any:
         """The filters; those by a related row offer only what the person may see."""
         return [
-            (item, VisibleRelatedFilter)
-            if isinstance(item, str) and self.opts.get_field(item).is_relation
-            else item
+            (item, VisibleRelatedFilter) if isinstance(item, str) and self.opts.get_field(item).is_relation else item
             for item in super().get_list_filter(request)
         ]
 

@@ -253,9 +253,7 @@ class AccountAdmin(ActAdmin):
             .prefetch_related(
                 Prefetch("parent", Account.objects.visible_to(request.user), to_attr="parent_seen"),
                 Prefetch("facts", AccountFacts.objects.holding_at(now), to_attr="facts_now"),
-                Prefetch(
-                    "team", AccountTeam.objects.holding_at(now).select_related("member"), to_attr="team_now"
-                ),
+                Prefetch("team", AccountTeam.objects.holding_at(now).select_related("member"), to_attr="team_now"),
             )
         )
 
@@ -329,9 +327,7 @@ class AccountAdmin(ActAdmin):
 
 def _ids_in(formsets: list[Any]) -> list[dict[str, str]]:
     """Source and external id of what was filled in on the inline."""
-    return [
-        {"source": row["source"], "external_id": row["external_id"]} for row in added_in(formsets, AccountIdentity)
-    ]
+    return [{"source": row["source"], "external_id": row["external_id"]} for row in added_in(formsets, AccountIdentity)]
 
 
 @admin.register(AccountIdentity)

@@ -316,9 +316,7 @@ class FindingAdmin(ActAdmin):
         data = form.cleaned_data
         product = data["product"]
         finding = NewFinding(kind=data["kind"], text=data["text"], product_id=product.pk if product else None)
-        [row] = add_findings(
-            account_id=data["account"].pk, findings=[finding], at=now, now=now, actor=request.user
-        )
+        [row] = add_findings(account_id=data["account"].pk, findings=[finding], at=now, now=now, actor=request.user)
         return row
 
 

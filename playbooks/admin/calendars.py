@@ -17,9 +17,7 @@ from csplaybooks.admin_base import BaseInline, ReadOnlyAdmin, VersionedAdmin, sh
 from csplaybooks.playbooks.acts.calendars import calendar_changed
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay
 
-WEEKDAYS = tuple(
-    enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"))
-)
+WEEKDAYS = tuple(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")))
 
 
 def time_of_day(minute: int | None) -> str | None:

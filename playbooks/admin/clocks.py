@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from django.contrib import admin
 
 from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, shown
@@ -12,8 +10,9 @@ from csplaybooks.playbooks.models import Clock, ClockEvent
 
 def promised(seconds: int) -> str:
     """How long was promised, such as `8 h` or `1 h 30 min`."""
-    hours, rest = divmod(int(timedelta(seconds=seconds).total_seconds()), 3600)
-    return " ".join(part for part in (f"{hours} h" if hours else "", f"{rest // 60} min" if rest else "") if part) or "0 h"
+    hours, minutes = divmod(seconds // 60, 60)
+    parts = [f"{hours} h"] * bool(hours or not minutes) + [f"{minutes} min"] * bool(minutes)
+    return " ".join(parts)
 
 
 @admin.register(Clock)

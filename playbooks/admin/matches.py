@@ -20,18 +20,19 @@ def in_words(evidence: Iterable[Mapping[str, Any]]) -> Any:
     return list_of(item.get("words", "") for item in evidence)
 
 
-class WorkAdmin(ReadOnlyAdmin):
-    """Rows that are their own queue: those given up can be put back."""
+class Retry:
+    """Mix-in of a page of rows that are their own queue: those given up can be put back."""
 
     #: The permission of whoever may put rows back.
     work_permission = ""
+    model: Any
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Whether the person may put rows back into their queue."""
         return request.user.has_perm(self.work_permission)
 
     @admin.action(description="Try again what is stuck", permissions=["retry"])
-    def retry(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def retry(self: Any, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Put rows of the tray back into their queue."""
         ids = list(queryset.stuck().values_list("pk", flat=True))
         done = retry_stuck(self.model, ids)
@@ -43,7 +44,7 @@ class WorkAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Match)
-class MatchAdmin(WorkAdmin):
+class MatchAdmin(Retry, ReadOnlyAdmin):
     """Episodes in which an account met a trigger."""
 
     list_display = ("trigger", "account", "state", "opened_at", "closed_at", "held_by", "held_until", "its_play")

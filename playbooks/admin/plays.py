@@ -15,7 +15,7 @@ from csplaybooks.accounts.models import TimelineEntry
 from csplaybooks.admin_base import ActAdmin, ActForm, BaseInline, CappedPaginator, shown, table_of
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
 from csplaybooks.playbooks.admin.clocks import promised
-from csplaybooks.playbooks.admin.matches import WorkAdmin, in_words
+from csplaybooks.playbooks.admin.matches import Retry, in_words
 from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, acts_on, as_action
 from csplaybooks.playbooks.models import Clock, Handoff, Interval, Play, PlayStep, Touch
 
@@ -81,7 +81,7 @@ class IntervalInline(BaseInline):
 
 
 @admin.register(Play)
-class PlayAdmin(WorkAdmin, ActAdmin):
+class PlayAdmin(Retry, ActAdmin):
     """Plays. They move by acts alone, so the page of a play is read-only."""
 
     form = PlayForm
@@ -122,9 +122,7 @@ class PlayAdmin(WorkAdmin, ActAdmin):
     change_form_template = "csplaybooks/admin/play_change_form.html"
 
     found = shown("What was found", lambda play: in_words(play.evidence))
-    amount = shown(
-        "Expected amount", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor"
-    )
+    amount = shown("Expected amount", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor")
     working = shown("How it was worked out", lambda play: play.amount_working.get("words"))
     next_due = shown("Next promise due", lambda play: play.next_due_at, ordering="next_due_at")
 
@@ -162,9 +160,9 @@ class PlayAdmin(WorkAdmin, ActAdmin):
             field.queryset = field.queryset.filter(published__isnull=False)
         return field
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Whether the person may open plays by hand."""
-        return ActAdmin.has_add_permission(self, request)
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Never on the form; plays move by acts."""
+        return False
 
     def has_work_permission(self, request: HttpRequest) -> bool:
         """Whether the person may act on the plays that they see."""

@@ -140,7 +140,7 @@ def test_a_batch_overtaken_again_and_again_stores_nothing(monkeypatch: pytest.Mo
 
 
 def test_many_senders_of_overlapping_batches_in_any_order() -> None:
-    senders, rounds, names = 4, 5, [f"evt-{number}" for number in range(60)]
+    senders, rounds, names = 3, 3, [f"evt-{number}" for number in range(1_500)]
     barrier = Barrier(senders, timeout=60)
 
     def sender(number: int) -> list[IntakeAnswer]:
