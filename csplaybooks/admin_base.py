@@ -81,13 +81,14 @@ class CappedPaginator(Paginator):
     @cached_property
     def count(self) -> int:
         """The number of rows, at most `cap`."""
-        return int(self.object_list[: self.cap].count())  # type: ignore[union-attr,call-arg]
+        rows: Any = self.object_list
+        return int(rows[: self.cap].count())
 
 
 class VisibleRelatedFilter(admin.RelatedFieldListFilter):
     """A filter by a related row, which offers only those that the person may see."""
 
-    def field_choices(self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[Any, Any]]:
         """Ids and labels of the related rows."""
         rows = visible_rows(model_admin.admin_site, field.remote_field.model, request)
         return [(row.pk, str(row)) for row in rows]
@@ -133,10 +134,12 @@ class _Visible(admin.options.BaseModelAdmin):
     #: Relations that the labels and columns of a row read.
     follows: Sequence[str] = ()
 
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """The rows that the person may see."""
         rows: Any = super().get_queryset(request)
-        return rows.visible_to(request.user).select_related(*self.follows or [None])
+        rows = rows.visible_to(request.user)
+        # Without names, select_related would follow everything.
+        return rows.select_related(*self.follows) if self.follows else rows
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         """A choice of the rows that the person may see."""
@@ -156,7 +159,7 @@ class BaseInline(_Visible, admin.TabularInline):
     addable = False
     editable = False
 
-    def has_add_permission(self, request: HttpRequest, obj: Any) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: Any) -> bool:  # type: ignore[override]  # as inlines have it
         """Whether rows may be added here."""
         return (self.addable or self.editable) and super().has_add_permission(request, obj)
 
@@ -172,7 +175,7 @@ class BaseInline(_Visible, admin.TabularInline):
 class BaseAdmin(_Visible, admin.ModelAdmin):
     """The page of a table. Nothing is deleted unless `deletable` says so."""
 
-    form = ActForm
+    form: type[forms.ModelForm] = ActForm
     deletable = False
     #: Fields that are set when a row is made and stand from then on.
     fixed_fields: Sequence[str] = ()
@@ -244,11 +247,11 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
         person may not see.
         """
         rows = list(objs)
+        relations: list[Any] = [field for field in self.opts.get_fields(include_hidden=True) if field.auto_created]
         in_the_way = [
             capfirst(str(relation.related_model._meta.verbose_name_plural))
-            for relation in self.opts.get_fields(include_hidden=True)
+            for relation in relations
             if getattr(relation, "on_delete", None) in (models.PROTECT, models.RESTRICT)
-            and relation.auto_created
             and relation.related_model._base_manager.filter(**{f"{relation.field.name}__in": rows}).exists()
         ]
         counts = {str(self.opts.verbose_name_plural): len(rows)}
@@ -270,7 +273,7 @@ class ReadOnlyAdmin(BaseAdmin):
 class VersionedAdmin(BaseAdmin):
     """The page of a table with `version` and `updated_at`; of two people who save at once one is told."""
 
-    form = VersionedForm
+    form: type[forms.ModelForm] = VersionedForm
 
     def claim(self, row: Any, form: Any, **values: Any) -> None:
         """Write `values`, if the row still has the version that the form was opened with.

@@ -51,7 +51,6 @@ class MeterAdmin(VersionedAdmin):
 class EventAdmin(ReadOnlyAdmin):
     """Signals or readings: millions of rows, so every way through them is served by an index."""
 
-    list_filter: Any = ("source",)
     search_fields = ("external_id__exact",)
     search_help_text = "A whole event id, or how the account's name begins."
     # Newest stored first: that is the primary key, while no index serves the moment alone.

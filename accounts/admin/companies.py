@@ -146,7 +146,7 @@ class HoldingInline(BaseInline):
     readonly_fields = ("mrr",)
     mrr = shown("MRR", lambda row: money(row.mrr_minor))
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """What holds now."""
         rows: Any = super().get_queryset(request)
         return rows.holding_at(timezone.now())
@@ -237,14 +237,12 @@ class AccountAdmin(ActAdmin):
     head_count = _fact("head_count", "Head count")
     csm = shown("CSM", lambda account: member_now(account, AccountTeam.Role.CSM))
     ae = shown("AE", lambda account: member_now(account, AccountTeam.Role.AE))
-    effective_at = shown(
-        "Holds from", lambda account: None if facts_now(account) is None else facts_now(account).valid_from
-    )
+    effective_at = shown("Holds from", lambda account: getattr(facts_now(account), "valid_from", None))
     # Only where the person may see it: its name is not theirs to read otherwise.
     parent_company = shown("Parent", lambda account: link_to(getattr(account, "parent_seen", None)))
     merged = shown("Merged into", lambda account: account.merged_into_id and f"account {account.merged_into_id}")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """Accounts with their facts, team and parent of now; three queries more, whatever their number."""
         now = timezone.now()
         return (

@@ -242,7 +242,7 @@ class FindingStateInline(BaseInline):
     model = FindingState
     fields = ("status", "valid_from", "valid_to")
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """What is held for true."""
         return super().get_queryset(request).filter(superseded_by__isnull=True)
 
@@ -298,7 +298,7 @@ class FindingAdmin(ActAdmin):
         extra = [] if obj is None else ["qbr", "status"]
         return [(None, {"fields": ["account", "kind", "text", "product", *extra]})]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """Findings, with how they stand now."""
         states = FindingState.objects.holding_at(timezone.now()).filter(finding=OuterRef("pk"))
         return super().get_queryset(request).annotate(status_now=Subquery(states.values("status")[:1]))

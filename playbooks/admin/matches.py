@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, link_to, list_of, shown
@@ -32,7 +31,7 @@ class Retry:
         return request.user.has_perm(self.work_permission)
 
     @admin.action(description="Try again what is stuck", permissions=["retry"])
-    def retry(self: Any, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+    def retry(self: Any, request: HttpRequest, queryset: Any) -> None:
         """Put rows of the tray back into their queue."""
         ids = list(queryset.stuck().values_list("pk", flat=True))
         done = retry_stuck(self.model, ids)

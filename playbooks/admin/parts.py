@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.contrib import admin
 
 from csplaybooks.accounts.admin.show import money
 from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, shown
 from csplaybooks.playbooks.models import Credit, Handoff, Interval, Pause, PlayStep, Touch
 
+#: What the label of a play reads.
+_PLAY = ("play__playbook", "play__account")
+
 
 class PartAdmin(ReadOnlyAdmin):
     """Rows that hang on a play, the newest first."""
 
-    follows = ("play__playbook", "play__account")
+    follows: Sequence[str] = _PLAY
     search_fields = ("play__account__name",)
     search_help_text = "A part of the account's name."
     ordering = ("-pk",)
@@ -25,7 +30,7 @@ class PlayStepAdmin(PartAdmin):
 
     list_display = ("play", "number", "kind", "text", "done_at", "done_by")
     list_filter = ("kind", ("done_at", admin.EmptyFieldListFilter))
-    follows = (*PartAdmin.follows, "done_by")
+    follows = (*_PLAY, "done_by")
     fields = ("play", "number", "kind", "text", "done_at", "done_by")
 
 
@@ -35,7 +40,7 @@ class IntervalAdmin(PartAdmin):
 
     list_display = ("play", "seq", "stage", "state", "owner", "holder", "held_by", "valid_from", "valid_to")
     list_filter = ("stage", "state", "held_by")
-    follows = (*PartAdmin.follows, "owner", "holder")
+    follows = (*_PLAY, "owner", "holder")
     fields = ("play", "seq", "stage", "state", "owner", "holder", "held_by", "valid_from", "valid_to")
 
 
@@ -54,7 +59,7 @@ class TouchAdmin(PartAdmin):
 
     list_display = ("play", "channel", "direction", "by_member", "at", "note")
     list_filter = ("channel", "direction", "by_member")
-    follows = (*PartAdmin.follows, "by_member")
+    follows = (*_PLAY, "by_member")
     fields = ("play", "account", "channel", "direction", "by_member", "at", "note")
 
 
@@ -64,7 +69,7 @@ class HandoffAdmin(PartAdmin):
 
     list_display = ("play", "offered_by", "offered_to", "answer", "offered_at", "answered_at")
     list_filter = ("answer", "offered_to")
-    follows = (*PartAdmin.follows, "offered_by", "offered_to")
+    follows = (*_PLAY, "offered_by", "offered_to")
     fields = (
         "play",
         "offered_by",
@@ -83,6 +88,6 @@ class CreditAdmin(PartAdmin):
     """Which play won which line of the ledger."""
 
     list_display = ("play", "movement", "amount", "credited_at", "credited_by")
-    follows = (*PartAdmin.follows, "movement__account", "credited_by")
+    follows = (*_PLAY, "movement__account", "credited_by")
     fields = ("play", "movement", "amount", "credited_at", "credited_by")
     amount = shown("Amount", lambda credit: money(credit.amount_minor), ordering="amount_minor")

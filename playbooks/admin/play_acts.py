@@ -220,7 +220,7 @@ def _ask(act: PlayAct, page: Any, request: HttpRequest, form: Any, plays: Mappin
         "select_across": request.POST.get("select_across", "0"),
         "from_play": "from_play" in request.POST,
     }
-    request.current_app = page.admin_site.name  # type: ignore[attr-defined]
+    request.current_app = page.admin_site.name
     return TemplateResponse(request, TEMPLATE, context)
 
 

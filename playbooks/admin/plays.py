@@ -7,7 +7,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 
 from csplaybooks.accounts.admin.show import moment, money
@@ -139,7 +139,7 @@ class PlayAdmin(Retry, ActAdmin):
             ("Work", {"fields": ["tray_at", "attempts", "last_error", "next_try_at", "stuck_at"]}),
         ]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """Plays with the promise that is due next; the long texts of playbooks stay where they are."""
         due = Clock.objects.ticking().filter(play=OuterRef("pk"), due_at__isnull=False).order_by("due_at")
         return (

@@ -32,11 +32,11 @@ ACCOUNTS = 200
 #: How long the story is, and how long before its end csplaybooks is switched on.
 _STORY = timedelta(days=365)
 _IN_USE = timedelta(days=91)
-#: Triggers run on Mondays at this hour in UTC, and in the last weeks on Thursdays too. People work some hours later,
-#: on both days. A real site runs all day long; this many days tell the same story in a few seconds.
+#: Triggers run on Mondays at this hour in UTC, and in the last weeks on Thursdays too; people work some hours later.
+#: A real site runs all day long; so few days tell the same story in a few seconds.
 _MONDAY, _THURSDAY = 0, 3
 _RUN_HOUR = 8
-_OFTEN = timedelta(days=25)
+_OFTEN = timedelta(days=15)
 _WORK_AFTER = timedelta(hours=6)
 #: The change that says of a database that its accounts are made up.
 _MARK = "sample_company"
@@ -82,9 +82,8 @@ def make_company(*, now: datetime, seed: int = SEED, accounts: int = ACCOUNTS) -
         for until in story.months_before():
             story.live(until)
         for day in story.working_days():
-            if day.weekday() == _MONDAY or now - day < _OFTEN:
-                story.live(day)
-                story.run(day)
+            story.live(day)
+            story.run(day)
             story.work_day(day + _WORK_AFTER)
         story.live(now)
         record_changes(kind=_MARK, account_ids=[None], now=now)
@@ -122,7 +121,7 @@ class _Story:
         """The working days with csplaybooks, at the hour of a run; the last day's work ends before `now`."""
         day = (self.told_until + timedelta(days=1)).replace(hour=_RUN_HOUR, minute=0, second=0, microsecond=0)
         while day + _WORK_AFTER < self.now:
-            if day.weekday() in (_MONDAY, _THURSDAY):
+            if day.weekday() == _MONDAY or (day.weekday() == _THURSDAY and self.now - day < _OFTEN):
                 yield day
             day += timedelta(days=1)
 
@@ -155,7 +154,7 @@ class _Story:
         """What the people do on the day of a run, and what the cluster then does with it."""
         self._days += 1
         self._work.do(at)
-        if self._days % 6 == 4:
+        if self._days % 4 == 3:
             self._work.open_one_by_hand(self._random.choice(("growing_team", "near_the_cap")), at)
         sweep.wake_plays(now=at)
         sweep.work(now=at)

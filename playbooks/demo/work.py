@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from csplaybooks.accounts.acts import set_finding_status
 from csplaybooks.accounts.models import Finding, FindingState, Motion
 from csplaybooks.playbooks.acts.plays import close_plays, log_touch, open_play_by_hand, pause_plays, start_plays
-from csplaybooks.playbooks.demo.customers import Customer
+from csplaybooks.playbooks.demo.customers import WEEK, Customer
 from csplaybooks.playbooks.demo.relations import Relations
 from csplaybooks.playbooks.demo.vendor import PLANS
 from csplaybooks.playbooks.models import Outcome, Play, Playbook, Route, Stage, State, Touch
@@ -29,8 +29,9 @@ _BY_HAND = ("Their CFO asked me at the fair", "Said so on the phone last week", 
 
 #: How likely somebody who has the time is to take a play up on a given working day; people differ.
 _DILIGENCE = (0.95, 0.85, 0.7, 0.5)
-#: Plays come to their end after so many days at the soonest.
+#: Plays come to their end after so many days at the soonest, and then with these chances a week.
 _SOONEST_END = timedelta(days=5)
+_WON, _LOSS, _DECLINE = 0.09, 0.04, 0.02
 
 
 class Work:
@@ -40,9 +41,13 @@ class Work:
         self._random = random
         self._relations = relations
         self._customers = customers
+        self._weeks = 1.0
+        self._last: datetime | None = None
 
     def do(self, at: datetime) -> None:
         """One working day, at `at`."""
+        self._weeks = (at - self._last) / WEEK if self._last else 1.0
+        self._last = at
         open_plays = list(
             Play.objects.filter(stage__in=[Stage.OWNED, Stage.RUNNING], state=State.WORKING)
             .select_related("owner__user", "product")
@@ -60,7 +65,7 @@ class Work:
         self._book(won, at)
         ended = {play.pk for plays in ends.values() for play in plays}
         for play in running:
-            if play.pk not in ended and self._random.random() < 0.04:
+            if play.pk not in ended and self._random.random() < 0.07 * self._weeks:
                 pause_plays(
                     play_ids=[play.pk],
                     reason=self._random.choice(_WAITING),
@@ -90,7 +95,7 @@ class Work:
 
     def _is_taken_up(self, play: Play) -> bool:
         if play.stage == Stage.RUNNING:
-            return self._random.random() < 0.12
+            return self._random.random() < 0.15 * self._weeks
         if play.owner is None or play.owner.user is None:
             return self._random.random() < 0.95
         return self._random.random() < _DILIGENCE[play.owner.pk % len(_DILIGENCE)]
@@ -116,12 +121,12 @@ class Work:
     def _end_of(self, play: Play, at: datetime) -> tuple[str, str] | None:
         if at - play.opened_at < _SOONEST_END:
             return None
-        lot = self._random.random()
-        if lot < 0.045:
+        lot = self._random.random() / self._weeks
+        if lot < _WON:
             return Outcome.WON.value, ""
-        if lot < 0.07:
+        if lot < _WON + _LOSS:
             return Outcome.LOST.value, self._random.choice(_LOST)
-        if lot < 0.08:
+        if lot < _WON + _LOSS + _DECLINE:
             return Outcome.DECLINED.value, self._random.choice(_DECLINED)
         return None
 
@@ -152,11 +157,10 @@ def _grow(customer: Customer, play: Play) -> None:
     if play.motion == Motion.SEAT_EXPANSION:
         customer.seats = round(max(customer.people, customer.seats) * 1.3) + 1
     elif play.motion == Motion.TIER_UPSELL and customer.plan + 1 < len(PLANS):
-        shares: Mapping[str, Any] = {
-            name: PLANS[customer.plan][at] / PLANS[customer.plan + 1][at] for name, at in _INCLUDED
-        }
-        customer.api_share *= shares["api"]
-        customer.storage_share *= shares["storage"]
+        *_, api_calls, storage = PLANS[customer.plan]
+        *_, more_api_calls, more_storage = PLANS[customer.plan + 1]
+        customer.api_share *= api_calls / more_api_calls
+        customer.storage_share *= storage / more_storage
         customer.plan += 1
     elif play.motion == Motion.USAGE_GROWTH:
         customer.blocks *= 2
@@ -165,10 +169,6 @@ def _grow(customer: Customer, play: Play) -> None:
         customer.extra_minor += play.expected_amount_minor or 0
     elif play.motion == Motion.CROSS_SELL and play.product is not None and play.product.key not in customer.products:
         customer.products.append(play.product.key)
-
-
-#: Where a plan tells what it includes.
-_INCLUDED = (("api", 4), ("storage", 5))
 
 
 def _ids(plays: Sequence[Play]) -> list[int]:

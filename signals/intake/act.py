@@ -271,7 +271,7 @@ def _store(judgement: _Judgement, *, items: Sequence[object], now: datetime, tok
             one.pk = pk
         # Ids follow the order of the items. Rows are written in the order of what makes them unique, so that
         # two batches with the same items wait for each other, and never both.
-        accepted = list(accepted)
+        accepted = sorted(accepted, key=lambda one: (sources[one.item.source], one.item.external_id))
         insert_rows(
             kind.model,
             (

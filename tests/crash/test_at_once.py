@@ -9,19 +9,22 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from csplaybooks.accounts.models import Account
-from csplaybooks.playbooks.models import ClockEvent, Lease, Match, Play, Playbook, Run
+from csplaybooks.playbooks.acts.plays import open_play_by_hand
+from csplaybooks.playbooks.models import ClockEvent, Match, Play, Playbook, Run
 from csplaybooks.playbooks.pipeline import opening
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.owners import assign_owners
+from csplaybooks.playbooks.pipeline.queue import work_off
 from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.pipeline.watcher import watch_clocks
 from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
 from csplaybooks.signals.models import Signal
+from tests.crash.clusters import wait_until
 from tests.crash.company import assert_all_once, attempts, make_company, readings, signals
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,7 +39,7 @@ CREW = 4
 @pytest.fixture
 def names() -> list[str]:
     """A company whose readings have been taken in."""
-    names = make_company(60, NOW)
+    names = make_company(24, NOW, managers=4)
     take_in_readings(items=readings(names, NOW - timedelta(hours=1)), now=NOW)
     return names
 
@@ -99,8 +102,8 @@ def test_each_function_of_the_pipeline_at_once_with_itself(names):
 def test_all_functions_of_the_pipeline_at_once(names):
     def take_in(part: list[str]) -> Callable[[], Any]:
         def task() -> None:
-            for name in part:
-                take_in_signals(items=signals([name], NOW), now=NOW)
+            for start in range(0, len(part), 2):
+                take_in_signals(items=signals(part[start : start + 2], NOW), now=NOW)
                 run_triggers(now=NOW)
                 work(now=NOW)
 
@@ -115,32 +118,54 @@ def test_all_functions_of_the_pipeline_at_once(names):
         assert replay_run(run) == matches_after(run)
 
 
+def test_a_run_that_waited_looks_at_what_came_in_meanwhile(names):
+    """It read the clock before it waited for the run before it; what it then claims happened after that."""
+    later = NOW + timedelta(seconds=1)
+    take_in_signals(items=signals(names, later), now=later)
+    report = run_triggers(now=NOW)
+    assert report is not None
+    assert report.opened == len(names) * 3
+    run = Run.objects.get(pk=report.run_id)
+    assert run.moment == later
+    assert replay_run(run) == matches_after(run)
+
+
+@pytest.mark.postgresql
+def test_two_batches_of_one_run_are_opened_side_by_side(names):
+    """What one worker holds is passed by, the rest of the same run is not; the oldest come first."""
+    take_in_signals(items=signals(names, NOW), now=NOW)
+    run_triggers(now=NOW)
+    with transaction.atomic():
+        assert open_plays(now=NOW, limit=10) == 10
+        assert at_once(lambda: open_plays(now=NOW, limit=10)) == [10]
+    taken = Match.objects.exclude(state=Match.State.QUEUED).values_list("pk", flat=True)
+    assert sorted(taken) == list(Match.objects.order_by("pk").values_list("pk", flat=True)[:20])
+
+
 def test_a_batch_takes_no_more_rows_than_its_limit(names):
     take_in_signals(items=signals(names, NOW), now=NOW)
     run_triggers(now=NOW)
-    for limit in (1, 2, 50):
+    for limit in (1, 2, 10, 20):
         before = Match.objects.filter(state=Match.State.QUEUED).count()
         assert open_plays(now=NOW, limit=limit) == limit
         assert Match.objects.filter(state=Match.State.QUEUED).count() == before - limit
 
 
 @pytest.mark.postgresql
-def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ring(names, monkeypatch, caplog):
-    """Two workers have matches of the same two motions, in opposite order, and both stand waiting in between."""
-    first, between, last = Account.objects.order_by("pk")[:3]
-    matches = {}
-    triggers = {
-        "one": Playbook.objects.get(key="seats_nearly_full"),
-        "other": Playbook.objects.get(key="growing_team"),
-    }
-    run = run_triggers(now=NOW, full=True)
-    Match.objects.all().delete()
+def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ring(names, caplog):
+    """Both have the accounts of the other in opposite order, and a third party keeps both waiting in between.
+
+    In a ring the server would cut one batch off, which would then be tried row by row, with an error in the log.
+    """
+    run = run_triggers(now=NOW)
     assert run is not None
-    for crew, (playbook, order) in {
-        "one": (triggers["one"], (first, between, last)),
-        "other": (triggers["other"], (last, between, first)),
-    }.items():
-        matches[crew] = [
+    Match.objects.all().delete()
+    first, between, last = Account.objects.order_by("pk")[:3]
+    queue = Match.objects.filter(state=Match.State.QUEUED)
+    batches = []
+    for key, order in (("seats_nearly_full", (first, between, last)), ("growing_team", (last, between, first))):
+        playbook = Playbook.objects.select_related("published").get(key=key)
+        batches.append([
             Match.objects.create(
                 trigger=playbook.triggers.get(),
                 version=playbook.published,
@@ -150,5 +175,31 @@ def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ri
                 state=Match.State.QUEUED,
             ).pk
             for account in order
-        ]
-    assert matches
+        ])
+
+    def open_batch(ids: list[int]) -> Callable[[], int]:
+        return lambda: work_off(
+            queue.filter(pk__in=ids), lambda pks: opening._open(pks, NOW), now=NOW, order_by=("pk",)
+        )
+
+    def waiting_for_locks() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            return bool(cursor.fetchone()[0] == len(batches))
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            open_play_by_hand(
+                account_id=between.pk,
+                playbook_id=Playbook.objects.get(key="growing_team").pk,
+                reason="They called.",
+                now=NOW,
+            )
+            crew = pool.submit(at_once, *map(open_batch, batches))
+            wait_until(waiting_for_locks, what="both batches to meet the play opened by hand")
+        assert crew.result(timeout=60) == [3, 3]
+
+    assert "trying row by row" not in caplog.text
+    assert not queue.exists()
+    assert Play.objects.count() == 3
+    assert attempts() == 0

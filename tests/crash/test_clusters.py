@@ -116,17 +116,6 @@ def test_nothing_is_lost_doubled_or_stuck_when_clusters_are_killed(supervisor: S
         cluster.end()
     tasks.sweep()
 
-    print("DBG", opened_at_kills, sorted(victims.items()))
-    from collections import Counter
-    c = Counter(Play.objects.values_list("motion", flat=True)); print("DBG", c)
-    have = set(Play.objects.values_list("account__name", "motion"))
-    for i, b in enumerate(batches):
-        miss = [(n, m) for n in b for m in MOTIONS if (n, m) not in have]
-        if miss:
-            from csplaybooks.signals.models import Signal
-            s_ = Signal.objects.filter(account__name=miss[0][0]).select_related("batch").order_by("-occurred_at").first()
-            r_ = Run.objects.get(pk=s_.batch.seen_by_run) if isinstance(s_.batch.seen_by_run, int) else s_.batch.seen_by_run
-            print("DBG", i, len(miss), miss[0], s_.occurred_at, s_.batch.recorded_at, r_, Run.objects.get(pk=getattr(r_, "pk", r_)).moment)
     assert supervisor.killed == len(KILLS)
     assert opened_at_kills[0] < opened_at_kills[-1] < Play.objects.count() == ACCOUNTS * len(MOTIONS) >= 500
     assert_all_once(names)

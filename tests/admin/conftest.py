@@ -1,0 +1,64 @@
+"""The people in front of the admin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from csplaybooks.accounts.factories import TeamMemberFactory, UserFactory
+from tests.admin.rows import LABELS
+
+
+def permitted(user: Any) -> Any:
+    """Give a user every model permission of ours: what may be done, not what may be seen."""
+    ours = Permission.objects.filter(content_type__app_label__in=LABELS)
+    user.user_permissions.set(ours.exclude(codename="view_everything"))
+    return user
+
+
+@pytest.fixture
+def signed_in() -> Callable[[Any], Client]:
+    """A browser in which a user has signed in."""
+
+    def sign_in(user: Any) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def operator(db: None) -> Any:
+    """Somebody who sees everything."""
+    return UserFactory(username="operator", superuser=True)
+
+
+@pytest.fixture
+def carla(db: None) -> Any:
+    """A CSM with every model permission."""
+    member = TeamMemberFactory(name="Carla")
+    permitted(member.user)
+    return member
+
+
+@pytest.fixture
+def boss(signed_in: Any, operator: Any) -> Client:
+    """The browser of somebody who sees everything."""
+    return signed_in(operator)
+
+
+@pytest.fixture
+def csm(signed_in: Any, carla: Any) -> Client:
+    """Carla's browser."""
+    return signed_in(carla.user)
+
+
+@pytest.fixture
+def stranger(signed_in: Any, db: None) -> Client:
+    """The browser of a user of the back office who is not in the team, with every model permission."""
+    return signed_in(permitted(UserFactory(username="stranger")))

@@ -1,0 +1,232 @@
+"""Who becomes the owner of a play, and that no cap is overshot, whoever works at the same time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from csplaybooks.accounts.factories import AbsenceFactory, AccountFactory, TeamMemberFactory
+from csplaybooks.accounts.models import TeamMember, TimelineEntry
+from csplaybooks.playbooks.acts.plays import close_plays
+from csplaybooks.playbooks.factories import PlaybookFactory, PlaybookVersionFactory, PlayFactory
+from csplaybooks.playbooks.invariants import violations
+from csplaybooks.playbooks.models import Play, PlaybookVersion
+from csplaybooks.playbooks.pipeline.owners import assign_owners
+
+NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
+TODAY = date(2026, 11, 16)
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def recipe(db: None) -> PlaybookVersion:
+    """A published playbook; accounts differ, so that each may have an open play of it."""
+    version: PlaybookVersion = PlaybookVersionFactory()
+    return version
+
+
+def routed(recipe: PlaybookVersion, account: Any = None, route: str = "csm", opened_at: datetime = NOW) -> Play:
+    """A play that waits for an owner."""
+    play: Play = PlayFactory(
+        recipe=recipe, account=account or AccountFactory(), route=route, unowned=True, opened_at=opened_at
+    )
+    return play
+
+
+def owner_of(play: Play, now: datetime = NOW) -> TeamMember | None:
+    """Who owns it once the worker has come by; it is in the tray exactly where nobody does."""
+    assert assign_owners(now=now) == 1
+    play.refresh_from_db()
+    assert (play.tray_at is not None) == (play.owner is None)
+    assert [v for v in violations() if v.count] == []
+    return play.owner
+
+
+def busy(member: TeamMember, plays: int = 1, route: str = "csm") -> None:
+    """Give a member open plays."""
+    for _ in range(plays):
+        PlayFactory(owner=member, route=route, opened_at=NOW - timedelta(days=1))
+
+
+def why(play: Play) -> str:
+    """What the timeline says about the owner."""
+    return TimelineEntry.objects.get(kind="play_assigned", subject_id=play.pk).text
+
+
+def test_the_account_s_own_csm_owns_it_and_holds_it(recipe: PlaybookVersion) -> None:
+    carla = TeamMemberFactory(name="Carla")
+    TeamMemberFactory(name="Idle")
+    play = routed(recipe, AccountFactory(csm=carla))
+    assert owner_of(play) == carla
+    assert (play.stage, play.state, play.holder) == ("owned", "working", carla)
+    assert why(play) == "Carla owns it: the account's CSM"
+
+
+def test_a_csm_at_the_cap_leaves_it_to_the_least_loaded_of_the_pool(recipe: PlaybookVersion) -> None:
+    carla = TeamMemberFactory(open_play_cap=2)
+    loaded, free, _ = TeamMemberFactory(), TeamMemberFactory(), TeamMemberFactory(ae=True)
+    busy(loaded, 1)
+    account = AccountFactory(csm=carla)
+    busy(carla, 1)
+    assert owner_of(routed(recipe, account)) == carla
+    play = routed(recipe, AccountFactory(csm=carla))
+    assert owner_of(play) == free
+    assert why(play) == f"{free.name} owns it: the least loaded of the pool"
+
+
+def test_closed_and_automated_plays_are_no_load(recipe: PlaybookVersion) -> None:
+    carla = TeamMemberFactory(open_play_cap=1)
+    busy(carla, 3, route="email")
+    closed = PlayFactory(owner=carla, opened_at=NOW)
+    close_plays(play_ids=[closed.pk], outcome="won", now=NOW)
+    assert owner_of(routed(recipe, AccountFactory(csm=carla))) == carla
+
+
+def test_of_equals_in_the_pool_the_one_who_came_first(recipe: PlaybookVersion) -> None:
+    first, _ = TeamMemberFactory(), TeamMemberFactory()
+    assert owner_of(routed(recipe)) == first
+
+
+def test_who_takes_no_pool_work_or_has_left_or_is_away_is_not_in_the_pool(recipe: PlaybookVersion) -> None:
+    TeamMemberFactory(takes_pool_work=False)
+    TeamMemberFactory(is_active=False)
+    AbsenceFactory(member=TeamMemberFactory(), first_day=TODAY, last_day=TODAY)
+    TeamMemberFactory(open_play_cap=0)
+    TeamMemberFactory(leads=True)
+    play = routed(recipe)
+    assert owner_of(play) is None
+    assert play.tray_at == NOW
+    assert why(play) == "Waits for a manager to name an owner: nobody is here and under their cap"
+    # It waits for a person from here on.
+    TeamMemberFactory()
+    assert assign_owners(now=NOW) == 0
+
+
+def test_a_stand_in_owns_it_and_chains_of_them_are_followed(recipe: PlaybookVersion) -> None:
+    carla, stand_in, second = TeamMemberFactory(), TeamMemberFactory(), TeamMemberFactory()
+    AbsenceFactory(member=carla, first_day=TODAY, last_day=TODAY, stand_in=stand_in)
+    account = AccountFactory(csm=carla)
+    play = routed(recipe, account)
+    assert owner_of(play) == stand_in
+    assert why(play) == f"{stand_in.name} owns it: stands in for the account's CSM"
+    AbsenceFactory(member=stand_in, first_day=TODAY, last_day=TODAY, stand_in=second)
+    assert owner_of(routed(recipe, AccountFactory(csm=carla))) == second
+    # From tomorrow on she is back.
+    assert owner_of(routed(recipe, AccountFactory(csm=carla)), NOW + timedelta(days=1)) == carla
+
+
+def test_stand_ins_that_go_round_in_a_circle_end_in_the_pool(recipe: PlaybookVersion) -> None:
+    carla, dora, pool = TeamMemberFactory(), TeamMemberFactory(), TeamMemberFactory()
+    AbsenceFactory(member=carla, first_day=TODAY, last_day=TODAY, stand_in=dora)
+    AbsenceFactory(member=dora, first_day=TODAY, last_day=TODAY, stand_in=carla)
+    assert owner_of(routed(recipe, AccountFactory(csm=carla))) == pool
+
+
+def test_a_csm_who_left_hands_on_to_whoever_stands_in_and_else_to_the_pool(recipe: PlaybookVersion) -> None:
+    gone, stand_in, pool = TeamMemberFactory(is_active=False), TeamMemberFactory(open_play_cap=1), TeamMemberFactory()
+    assert owner_of(routed(recipe, AccountFactory(csm=gone))) == stand_in
+    AbsenceFactory(member=gone, first_day=TODAY, last_day=TODAY, stand_in=stand_in)
+    # At the cap by now.
+    assert owner_of(routed(recipe, AccountFactory(csm=gone))) == pool
+
+
+def test_absence_is_counted_in_company_days(recipe: PlaybookVersion, settings: Any) -> None:
+    settings.CSPLAYBOOKS = {"TIME_ZONE": "Pacific/Auckland"}
+    carla, pool = TeamMemberFactory(), TeamMemberFactory()
+    AbsenceFactory(member=carla, first_day=date(2026, 11, 17), last_day=date(2026, 11, 17))
+    midnight = datetime(2026, 11, 16, 11, 0, tzinfo=UTC)
+    assert owner_of(routed(recipe, AccountFactory(csm=carla)), midnight - timedelta(seconds=1)) == carla
+    assert owner_of(routed(recipe, AccountFactory(csm=carla)), midnight) == pool
+
+
+def test_a_sales_play_goes_to_the_csm_first_and_without_one_to_the_ae(recipe: PlaybookVersion) -> None:
+    carla, erik = TeamMemberFactory(), TeamMemberFactory(ae=True)
+    both, executive_only = AccountFactory(csm=carla, ae=erik), AccountFactory(ae=erik)
+    assert owner_of(routed(recipe, both, route="sales")) == carla
+    assert owner_of(routed(recipe, executive_only, route="sales")) == erik
+    # A conversation at an account without a CSM is no work for an AE.
+    assert owner_of(routed(recipe, AccountFactory(ae=erik), route="csm")) == carla
+
+
+def test_a_sales_play_without_csm_or_ae_goes_to_the_pool_of_aes(recipe: PlaybookVersion) -> None:
+    TeamMemberFactory()
+    erik = TeamMemberFactory(ae=True)
+    assert owner_of(routed(recipe, route="sales")) == erik
+
+
+@pytest.mark.parametrize("route", ["self_serve", "email"])
+def test_automated_plays_without_a_csm_go_to_the_digital_desk(recipe: PlaybookVersion, route: str) -> None:
+    pool, desk = TeamMemberFactory(), TeamMemberFactory(desk=True, open_play_cap=0)
+    assert owner_of(routed(recipe, route=route)) == desk
+    assert owner_of(routed(recipe, AccountFactory(csm=pool), route=route)) == pool
+    TeamMember.objects.filter(pk=desk.pk).update(is_active=False)
+    assert owner_of(routed(recipe, route=route)) == pool
+
+
+def test_a_desk_owns_no_conversations(recipe: PlaybookVersion) -> None:
+    TeamMemberFactory(desk=True)
+    assert owner_of(routed(recipe, route="csm")) is None
+
+
+def test_loads_are_counted_on_inside_a_batch(recipe: PlaybookVersion) -> None:
+    members = TeamMemberFactory.create_batch(3, open_play_cap=2)
+    plays = [routed(recipe) for _ in range(8)]
+    assert assign_owners(now=NOW) == 8
+    owners = Counter(Play.objects.values_list("owner", flat=True))
+    assert owners == {**{member.pk: 2 for member in members}, None: 2}
+    # The oldest were served first.
+    assert Play.objects.filter(pk__in=[play.pk for play in plays[-2:]], tray_at=NOW).count() == 2
+
+
+@pytest.mark.parametrize("number", [2, 30])
+def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(
+    recipe: PlaybookVersion, number: int, django_assert_max_num_queries: Any
+) -> None:
+    TeamMemberFactory(open_play_cap=100)
+    for _ in range(number):
+        routed(recipe)
+    with django_assert_max_num_queries(26):
+        assert assign_owners(now=NOW) == number
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """What each work answers, all started at the same time, each on a connection of its own."""
+    barrier = Barrier(len(works), timeout=60)
+
+    def run(work: Callable[[], Any]) -> Any:
+        try:
+            barrier.wait()
+            return work()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [future.result(timeout=60) for future in [pool.submit(run, work) for work in works]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_at_once_never_overshoot_a_cap() -> None:
+    recipe = PlaybookVersionFactory(playbook=PlaybookFactory())
+    members = TeamMemberFactory.create_batch(3, open_play_cap=4)
+    for _ in range(20):
+        routed(recipe)
+
+    def worker() -> int:
+        taken = 0
+        while batch := assign_owners(now=NOW, limit=3):
+            taken += batch
+        return taken
+
+    assert sum(at_once(*[worker] * 4)) == 20
+    assert Counter(Play.objects.values_list("owner", flat=True)) == {**{m.pk: 4 for m in members}, None: 8}
+    assert Play.objects.filter(tray_at__isnull=False).count() == 8
+    assert TimelineEntry.objects.filter(kind="play_assigned").count() == 20
+    assert [v for v in violations() if v.count] == []
