@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, Value, When
 
 from csplaybooks.accounts.models import Account, AccountFacts, Entitlement
+from csplaybooks.playbooks.compiled import ask
 from csplaybooks.playbooks.measures import Known, Moment, get_measure
 from csplaybooks.playbooks.models import PlaybookVersion
 
@@ -53,9 +54,11 @@ def evaluate(
     Answers are ordered by account id.
     """
     moment = Moment(as_of, known, None if accounts is None else tuple(accounts))
-    query, columns = compile_query(trigger, moment)
+    rows, columns = ask(
+        lambda at: compile_query(trigger, at), definition=trigger.definition, audience=trigger.audience, moment=moment
+    )
     hits = []
-    for row in query.iterator(chunk_size=2000):
+    for row in rows:
         index = next((i for i in range(len(columns)) if row.get(f"g{i}_holds", True)), 0)
         evidence = []
         for settings, names in columns[index]:

@@ -17,6 +17,9 @@ from csplaybooks.conf import csplaybooks_settings
 
 _CHUNK_BYTES = 256 * 1024
 
+#: How much of a body that is too big is read and thrown away before it is refused, in bytes.
+MOST_PASSED_OVER = 64 * 1024 * 1024
+
 _BRACKETS_TO_SQUARE = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_STRUCTURE = bytes(code for code in range(256) if code not in b'[]{}"')
 
@@ -124,12 +127,14 @@ def refuse_encoding(meta: Mapping[str, str]) -> None:
 def read_capped(stream: IO[bytes], max_bytes: int, content_length: str | None) -> bytes:
     """The whole of `stream`, at most `max_bytes`.
 
-    A body that says it is bigger is not read at all; one that is bigger than it says is read one byte past
-    the cap. Raises Problem 413 for both.
+    A bigger body is passed over, not kept, so that the sender gets to the answer: a server that closes on a
+    sender in the middle of its body shows most clients a broken pipe instead of the reason. Beyond
+    `MOST_PASSED_OVER` it is left to break. Raises Problem 413 for both.
     """
     stated = content_length if content_length and content_length.isascii() and content_length.isdigit() else "0"
     # By the count of digits first: Python reads no more than 4300 of them.
     if len(stated) > 18 or int(stated) > max_bytes:
+        _pass_over(stream)
         raise _too_large(max_bytes)
     chunks: list[bytes] = []
     left = max_bytes + 1
@@ -137,8 +142,16 @@ def read_capped(stream: IO[bytes], max_bytes: int, content_length: str | None) -
         chunks.append(chunk)
         left -= len(chunk)
     if left <= 0:
+        chunks.clear()
+        _pass_over(stream)
         raise _too_large(max_bytes)
     return b"".join(chunks)
+
+
+def _pass_over(stream: IO[bytes]) -> None:
+    left = MOST_PASSED_OVER
+    while left > 0 and (chunk := stream.read(min(_CHUNK_BYTES, left))):
+        left -= len(chunk)
 
 
 def _too_large(max_bytes: int) -> Problem:

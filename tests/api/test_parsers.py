@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
+from csplaybooks.api import parsers
 from csplaybooks.api.parsers import (
     CappedJSONParser,
     DuplicateKey,
@@ -88,21 +89,21 @@ def test_the_cap_is_the_views_setting_and_exact():
     assert problem["message"] == "The body is larger than 20 bytes."
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read():
-    stream = CountingStream(b"[]")
-    with pytest.raises(Problem) as caught:
-        read_capped(stream, 100, "101")
-    assert caught.value.status_code == 413
-    assert stream.taken == 0
-
-
-@pytest.mark.parametrize("content_length", [None, "", "5", "-5", "abc", "٣"])
-def test_a_body_larger_than_it_says_is_read_to_the_cap_only(content_length):
+@pytest.mark.parametrize("content_length", ["1001", "1000000", None, "", "5", "-5", "abc", "٣"])
+def test_a_body_that_is_too_large_is_passed_over_so_that_its_sender_hears_why(content_length):
     stream = CountingStream(b"x" * 1_000_000)
     with pytest.raises(Problem) as caught:
         read_capped(stream, 1000, content_length)
     assert caught.value.status_code == 413
-    assert stream.taken == 1001
+    assert stream.taken == 1_000_000
+
+
+def test_a_body_beyond_all_measure_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(parsers, "MOST_PASSED_OVER", 10_000)
+    stream = CountingStream(b"x" * 1_000_000)
+    with pytest.raises(Problem):
+        read_capped(stream, 1000, "1000000")
+    assert stream.taken == 10_000
 
 
 def test_a_length_of_thousands_of_digits():

@@ -145,7 +145,7 @@ def _assert_matches(names: Sequence[str]) -> None:
 def _assert_parts(plays: Sequence[Play]) -> None:
     """First interval and the owner's, the steps and the clocks of the playbook: each once, and no more."""
     intervals: dict[int, list[Interval]] = {}
-    for interval in Interval.objects.order_by("play", "seq"):
+    for interval in Interval.objects.order_by("play_id", "seq"):
         intervals.setdefault(interval.play_id, []).append(interval)
     clocks = Counter(Clock.objects.values_list("play", "target"))
     steps = Counter(PlayStep.objects.values_list("play", "number"))

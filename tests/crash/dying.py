@@ -1,8 +1,8 @@
-"""Kill a function before every statement it sends to the database, before and after every commit.
+"""Kill a function before every statement that writes, and before and after every commit.
 
 ``python -m tests.crash.dying FUNCTION`` (dotted path), its keyword arguments as JSON on standard input. The
-function is called in a forked process that kills itself (``SIGKILL``) before its first statement, then in another
-that does before its second, and so on, until one gets through. Prints, as JSON, how many were killed.
+function is called in a forked process that kills itself (``SIGKILL``) at the first of these points, then in
+another that does at the second, and so on, until one gets through. Prints, as JSON, how many were killed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-#: More statements than any of the functions needs.
+#: More points than any of the functions has.
 MOST_DEATHS = 500
 
 
@@ -49,7 +49,7 @@ def site_environment(**more: str) -> dict[str, str]:
 
 
 def die_everywhere(function: str, **arguments: Any) -> int:
-    """Call a function until it has been killed at every statement; answers how often it was."""
+    """Call a function until it has been killed at every point; answers how often it was."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.crash.dying", function],
         input=json.dumps(arguments, default=datetime.isoformat),
@@ -66,7 +66,7 @@ def die_everywhere(function: str, **arguments: Any) -> int:
 
 
 class _Executioner:
-    """Lets so many statements and commits pass, then kills this process."""
+    """Lets so many points pass, then kills this process."""
 
     def __init__(self, passes: int) -> None:
         self.passes = passes
@@ -77,12 +77,14 @@ class _Executioner:
         self.passes -= 1
 
     def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: Any, context: Any) -> Any:
-        self.point()
+        # Before a SELECT the database stands as it did before the statement ahead of it.
+        if not str(sql).startswith("SELECT"):
+            self.point()
         return execute(sql, params, many, context)
 
 
 def _die_at(number: int, function: Callable[..., object], arguments: dict[str, Any]) -> bool:
-    """Whether a process that calls the function was killed before its statement `number` (from 0)."""
+    """Whether a process that calls the function was killed at its point `number` (from 0)."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -97,7 +99,7 @@ def _die_at(number: int, function: Callable[..., object], arguments: dict[str, A
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return True
     if os.waitstatus_to_exitcode(status) != 0:
-        sys.exit(f"the function failed when it was to be killed before statement {number}")
+        sys.exit(f"the function failed when it was to be killed at point {number}")
     return False
 
 

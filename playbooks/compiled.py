@@ -1,0 +1,154 @@
+"""The evaluator's queries, built once and asked again and again.
+
+Building a trigger's query takes Django several times as long as it takes the database to answer it over a handful of
+accounts. Its text depends on the trigger, on the catalogue and on how many accounts are asked about; moment, mark and
+ids are parameters. So the text is kept, with slots where those belong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+from django.db.models import BigIntegerField, DateTimeField, Expression, QuerySet
+
+from csplaybooks.playbooks.measures import Known, Moment, get_measure
+
+#: More accounts than this, and building the query is no longer what takes the time.
+MOST_ACCOUNTS = 256
+
+#: So many queries are kept in one process.
+_MOST_KEPT = 500
+
+#: The ids that stand for accounts in a kept query go down from here; no row has a negative id.
+_FIRST_STAND_IN = -(10**15)
+
+
+class LateMoment(Expression):
+    """The moment of a question that is asked later, shifted by a fixed span. It can be shifted, and nothing else."""
+
+    def __init__(self, offset: timedelta = timedelta()) -> None:
+        super().__init__(output_field=DateTimeField())
+        self.offset = offset
+
+    def __add__(self, span: Any) -> LateMoment:
+        return LateMoment(self.offset + span) if isinstance(span, timedelta) else NotImplemented
+
+    def __sub__(self, span: Any) -> LateMoment:
+        return LateMoment(self.offset - span) if isinstance(span, timedelta) else NotImplemented
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        """A slot for the moment."""
+        return "%s", [self]
+
+
+class LateMark(Expression):
+    """The mark of a question that is asked later."""
+
+    def __init__(self) -> None:
+        super().__init__(output_field=BigIntegerField())
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        """A slot for the mark."""
+        return "%s", [self]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A query with its text; `select` is what its rows are read by. No text: it can never find anything."""
+
+    query: Any
+    using: str
+    names: list[str]
+    select: Any
+    col_count: int
+    sql: str
+    params: tuple[Any, ...]
+    columns: Any
+
+
+_kept: dict[Any, _Kept | None] = {}
+
+#: Builds the query for a moment: the queryset of `.values()`, and how to read its rows.
+Build = Callable[[Moment], tuple[QuerySet[Any, Any], Any]]
+
+
+def ask(
+    build: Build, definition: Mapping[str, Any], audience: Mapping[str, Any], moment: Moment
+) -> tuple[Iterator[dict[str, Any]], Any]:
+    """The rows of the query that `build` makes for a moment, and how to read them; one query.
+
+    `definition` and `audience` are all of a trigger that `build` reads.
+    """
+    kept = None
+    if moment.accounts is None or 0 < len(moment.accounts) <= MOST_ACCOUNTS:
+        kept = _find(build, definition, audience, moment)
+    if kept is None:
+        query, columns = build(moment)
+        return cast("Iterator[dict[str, Any]]", query.iterator(chunk_size=2000)), columns
+    return _rows(kept, moment), kept.columns
+
+
+def _find(build: Build, definition: Mapping[str, Any], audience: Mapping[str, Any], moment: Moment) -> _Kept | None:
+    known = moment.known
+    # Twos, fours, eights: so few texts serve any number of accounts.
+    size = None if moment.accounts is None else 1 << (len(moment.accounts) - 1).bit_length()
+    measures = tuple(
+        get_measure(condition["measure"]) for group in definition["any"] for condition in group["all"]
+    )
+    key = (
+        json.dumps([definition, audience, known.as_json()], sort_keys=True),
+        measures,
+        known.mark is None,
+        size,
+        tuple((alias, connections[alias].vendor) for alias in connections),
+    )
+    if key not in _kept:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[key] = _build(build, known, size)
+    return _kept[key]
+
+
+def _build(build: Build, known: Known, size: int | None) -> _Kept | None:
+    mark: Any = None if known.mark is None else LateMark()
+    stand_ins = None if size is None else tuple(_FIRST_STAND_IN - number for number in range(size))
+    try:
+        query, columns = build(Moment(cast("datetime", LateMoment()), replace(known, mark=mark), stand_ins))
+        using = query.db
+        compiler = query.query.get_compiler(using)
+        sql, params = compiler.as_sql()
+    except (AttributeError, TypeError, EmptyResultSet):
+        # A measure that needs the moment itself (its calendar day, say) is built anew for each.
+        return None
+    names = list(query.query.selected or [*query.query.values_select, *query.query.annotation_select])
+    return _Kept(query.query, using, names, compiler.select, compiler.col_count, sql, tuple(params), columns)
+
+
+def _rows(kept: _Kept, moment: Moment) -> Iterator[dict[str, Any]]:
+    connection = connections[kept.using]
+    adapt = connection.ops.adapt_datetimefield_value
+    accounts: Sequence[int] = moment.accounts or ()
+
+    def bound(param: Any) -> Any:
+        if isinstance(param, LateMoment):
+            return adapt(moment.as_of + param.offset)
+        if isinstance(param, LateMark):
+            return moment.known.mark
+        if isinstance(param, int) and param <= _FIRST_STAND_IN:
+            # More places than accounts: the last one stands there again.
+            return accounts[min(_FIRST_STAND_IN - param, len(accounts) - 1)]
+        return param
+
+    compiler = kept.query.get_compiler(kept.using)
+    compiler.select, compiler.col_count = kept.select, kept.col_count
+    with connection.cursor() as cursor:
+        cursor.execute(kept.sql, tuple(bound(param) for param in kept.params))
+        rows = cursor.fetchall()
+    for row in compiler.results_iter(results=[rows]):
+        yield dict(zip(kept.names, row, strict=True))
