@@ -1,5 +1,5 @@
 # make install   build .venv with everything for development
-# make demo      a sample company on http://127.0.0.1:8000 (PORT=...); ctrl-C ends it
+# make demo      a sample company on http://127.0.0.1:8000 (PORT=...); ctrl-C ends it; FRESH=1 makes it anew
 # make test      all tests, on SQLite and on PostgreSQL
 # make check     everything else that must hold
 # make format    put code into its form
@@ -7,6 +7,7 @@
 # make clean     remove what was built, but no data
 
 PORT ?= 8000
+FRESH ?=
 UPGRADE ?=
 VENV = .venv
 PYTHON = $(VENV)/bin/python
@@ -44,7 +45,7 @@ $(VENV)/.dev: requirements/dev.txt requirements/site.txt | $(PYTHON)
 	@umask 077 && $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))' > $@
 
 demo: $(VENV)/.site .secret_key
-	@SECRET_KEY="$${SECRET_KEY:-$$(cat .secret_key)}" exec $(PYTHON) manage.py csplaybooks_demo --port $(PORT)
+	@SECRET_KEY="$${SECRET_KEY:-$$(cat .secret_key)}" exec $(PYTHON) manage.py csplaybooks_demo --port $(PORT) $(if $(FRESH),--fresh)
 
 test: $(VENV)/.dev
 	@$(PYTHON) -m tests.postgres

@@ -23,7 +23,7 @@ from django.db import models
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -35,8 +35,8 @@ LOST_UPDATE = "Somebody else changed this after you opened it. Open it again and
 OPENED_VERSION = "opened_version"
 
 
-def visible_rows(site: admin.AdminSite, model: Any, request: HttpRequest) -> models.QuerySet[Any]:
-    """The rows of a model that a person may choose from; all of them where it is a table of the host (users)."""
+def visible_rows(site: admin.AdminSite, model: Any, request: HttpRequest) -> Any:
+    """The queryset of what a person may choose from in a table; all of them where it is a table of the host (users)."""
     if site.is_registered(model):
         related_admin = site.get_model_admin(model)
         if isinstance(related_admin, BaseAdmin):
@@ -53,21 +53,41 @@ def link_to(row: Any, text: str | None = None) -> SafeString | str | None:
     return format_html('<a href="{}">{}</a>', url, str(row) if text is None else text)
 
 
-def table_of(headings: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str = "-") -> SafeString | str:
+def table_of(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> SafeString | str:
     """A small table for a read-only field; cells are escaped."""
     body = format_html_join(
         "", "<tr>{}</tr>", ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows)
     )
     if not body:
-        return empty
+        return "-"
     head = format_html_join("", "<th>{}</th>", ((heading,) for heading in headings))
     return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body)
 
 
-def list_of(items: Iterable[Any], *, empty: str = "-") -> SafeString | str:
-    """A list for a read-only field; items are escaped."""
-    body = format_html_join("", "<li>{}</li>", ((item,) for item in items))
-    return format_html("<ul>{}</ul>", body) if body else empty
+def lines_of(items: Iterable[Any]) -> SafeString:
+    """Lines for a read-only field; they are escaped."""
+    return format_html_join(SafeString("<br>"), "{}", ((item,) for item in items))
+
+
+def moment(at: datetime | None) -> str:
+    """A moment in the time zone of the page, as the admin writes it elsewhere."""
+    return "-" if at is None else formats.date_format(timezone.localtime(at), "DATETIME_FORMAT")
+
+
+def filled_filter(title: str, *, filled: str, empty: str) -> type[admin.EmptyFieldListFilter]:
+    """A filter by whether a column says anything, in the words given."""
+
+    class Filled(admin.EmptyFieldListFilter):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.title = title
+
+        def choices(self, changelist: Any) -> Any:
+            """All, those where it is empty, those where it is filled."""
+            for choice, words in zip(super().choices(changelist), (None, empty, filled), strict=True):
+                yield {**choice, "display": words or choice["display"]}
+
+    return Filled
 
 
 class CappedPaginator(Paginator):
@@ -335,10 +355,16 @@ def added_in(formsets: Iterable[Any], model: Any) -> list[dict[str, Any]]:
 
 
 def shown(description: str, read: Callable[[Any], Any], *, ordering: Any = None, boolean: bool | None = None) -> Any:
-    """A column or read-only field of a page, as a class attribute: what `read` answers for a row."""
+    """A column or read-only field of a page, as a class attribute: what `read` answers for a row.
+
+    Nothing is shown as a dash, a moment in the time zone of the page.
+    """
 
     @admin.display(description=description, ordering=ordering, boolean=boolean)
     def column(row: Any) -> Any:
-        return read(row)
+        value = read(row)
+        if isinstance(value, datetime):
+            return moment(value)
+        return "-" if value is None or value == "" else value
 
     return staticmethod(column)

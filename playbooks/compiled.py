@@ -98,9 +98,7 @@ def _find(build: Build, definition: Mapping[str, Any], audience: Mapping[str, An
     known = moment.known
     # Twos, fours, eights: so few texts serve any number of accounts.
     size = None if moment.accounts is None else 1 << (len(moment.accounts) - 1).bit_length()
-    measures = tuple(
-        get_measure(condition["measure"]) for group in definition["any"] for condition in group["all"]
-    )
+    measures = tuple(get_measure(condition["measure"]) for group in definition["any"] for condition in group["all"])
     key = (
         json.dumps([definition, audience, known.as_json()], sort_keys=True),
         measures,

@@ -344,13 +344,15 @@ _KINDS = {
 
 def _in_words(error: jsonschema.ValidationError) -> str:
     """What is wrong, for somebody who has never seen a JSON schema."""
-    value, wanted = error.instance, error.validator_value
+    value: Any = error.instance
+    wanted: Any = error.validator_value
+    schema: Any = error.schema
     shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}…"
     match error.validator:
         case "required":
             return f"{', '.join(name for name in wanted if name not in value)} is missing"
         case "additionalProperties":
-            known = error.schema["properties"]
+            known = schema["properties"]
             unknown = ", ".join(str(name)[:60] for name in value if name not in known)
             return f"{unknown} is unknown here; known are {', '.join(known)}" if known else f"{unknown} is unknown here"
         case "type" if value == "off":

@@ -6,9 +6,9 @@ crash tests all ask these.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, Sum
@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce
 
 from csplaybooks.playbooks.business_time import due_at
 from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, working_calendar
-from csplaybooks.playbooks.models import Clock, Interval, Match, Play, Stage
+from csplaybooks.playbooks.models import Calendar, Clock, Interval, Match, Play, Stage
 from csplaybooks.signals.models import IntakeBatch, Reading, RefusedItem, Signal
 
 
@@ -153,29 +153,34 @@ def _clocks_unlike_intervals(chunk: int) -> Violation:
             .annotate(first=Min("valid_from"))
             .values_list("play", "first")
         )
+        edited = dict(Calendar.objects.filter(pk__in=calendars).values_list("pk", "updated_at"))
         for clock in clocks:
-            if not _follows(clock, working_calendar(clock, calendars), pauses[clock.play_id], owned):
+            if not _follows(clock, working_calendar(clock, calendars), pauses[clock.play_id], owned, edited):
                 count += 1
                 wrong.append(clock.pk)
     return Violation("clocks_agree_with_intervals", count, wrong[:10])
 
 
-def _follows(clock: Clock, calendar: Any, pauses: Any, owned: dict[int, Any]) -> bool:
+def _follows(
+    clock: Clock, calendar: Any, pauses: Any, owned: Mapping[int, datetime], edited: Mapping[int | None, datetime]
+) -> bool:
     if clock.is_stale:
         return True  # it says of itself that it must be recomputed
     if clock.started_at != owned.get(clock.play_id):
         return False
+    excused = clock.excused_at is not None
     due = due_at(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
     # What happens at the very instant of the due time may come before the watcher or after it.
-    if clock.state == Clock.State.MET:
+    if clock.done_at is not None:
+        if clock.calendar_id in edited and edited[clock.calendar_id] > clock.done_at:
+            # What was kept or broken by the hours of its time stays so.
+            due = clock.due_at
+        if clock.state == Clock.State.MISSED:
+            return excused or (due is not None and due <= clock.done_at)
         return clock.breached_at is None and (due is None or clock.done_at <= due)
-    if clock.state == Clock.State.CANCELLED:
-        return clock.breached_at is None and (due is None or clock.done_at <= due)
-    excused = clock.excused_at is not None
-    if clock.state == Clock.State.MISSED:
-        return excused or (due is not None and due <= clock.done_at)
     if clock.due_at != due:
         return False
     if clock.state == Clock.State.BREACHED:
-        return excused or (due is not None and due <= clock.breached_at)
+        # A constraint sees to it that a breach has its time.
+        return excused or (due is not None and clock.breached_at is not None and due <= clock.breached_at)
     return clock.breached_at is None

@@ -60,12 +60,15 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
         known = Known.now(mark=run.pk)
         counts: dict[str, dict[str, int]] = {}
         versions = _running_versions()
+        standing = _standing(accounts)
         for _, triggers in versions:
             for trigger in triggers:
-                counts[str(trigger.trigger_id)] = _write_episodes(trigger, run, known, accounts)
-        closed = _close_retired({t.trigger_id for _, triggers in versions for t in triggers}, run, accounts)
-        for version, triggers in versions:
-            _judge(version, triggers, moment, known, accounts)
+                open_ids = standing.pop(trigger.trigger_id, {})
+                counts[str(trigger.trigger_id)] = _write_episodes(trigger, run, known, accounts, open_ids)
+        # What is left are episodes of triggers that no running version has any more.
+        retired = [pk for open_ids in standing.values() for pk in open_ids.values()]
+        _close(retired, run)
+        _judge_all(versions, moment, known, _in_scope(Match.objects.all(), accounts))
         run.versions = {str(t.trigger_id): t.version_id for _, triggers in versions for t in triggers}
         run.inputs = known.as_json()
         run.counts = counts
@@ -79,7 +82,7 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
             accounts=run.accounts,
             matched=sum(count["matched"] for count in counts.values()),
             opened=sum(count["opened"] for count in counts.values()),
-            closed=closed + sum(count["closed"] for count in counts.values()),
+            closed=len(retired) + sum(count["closed"] for count in counts.values()),
         )
     logger.info("%s", report)
     return report
@@ -136,9 +139,7 @@ def judge_held(*, now: datetime) -> int:
         if last is None or not held.exists():
             return 0
         known = Known.now(mark=last.pk)
-        freed = 0
-        for version, triggers in _running_versions():
-            freed += _judge(version, triggers, max(now, last.moment), known, None, only=held)
+        freed = _judge_all(_running_versions(), max(now, last.moment), known, held)
         if freed:
             poke("work")
         return freed
@@ -157,11 +158,20 @@ def _in_scope(matches: MatchQuerySet, accounts: Sequence[int] | None) -> MatchQu
     return matches if accounts is None else matches.filter(account__in=accounts)
 
 
-def _write_episodes(trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None) -> dict[str, int]:
-    """Open and close episodes of one trigger where they changed."""
+def _standing(accounts: Sequence[int] | None) -> dict[int, dict[int, int]]:
+    """The open episodes in scope: by trigger, the match by account. One query."""
+    standing: dict[int, dict[int, int]] = {}
+    rows = _in_scope(Match.objects.episode_open(), accounts).order_by()
+    for trigger_id, account_id, pk in rows.values_list("trigger", "account", "pk"):
+        standing.setdefault(trigger_id, {})[account_id] = pk
+    return standing
+
+
+def _write_episodes(
+    trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None, open_ids: Mapping[int, int]
+) -> dict[str, int]:
+    """Open and close episodes of one trigger where they changed; `open_ids` are the open ones, by account."""
     hits = {hit.account_id: hit for hit in evaluate(trigger, run.moment, known, accounts)}
-    standing = _in_scope(Match.objects.episode_open().filter(trigger=trigger.trigger_id), accounts)
-    open_ids = dict(standing.values_list("account", "pk"))
     fresh = [hit for account_id, hit in hits.items() if account_id not in open_ids]
     gone = [pk for account_id, pk in open_ids.items() if account_id not in hits]
     Match.objects.bulk_create(
@@ -198,12 +208,22 @@ def _close(match_ids: Sequence[int], run: Run) -> None:
         )
 
 
-def _close_retired(running: Iterable[int], run: Run, accounts: Sequence[int] | None) -> int:
-    """Close the episodes of triggers that no running version has any more."""
-    retired = _in_scope(Match.objects.episode_open().exclude(trigger__in=list(running)), accounts)
-    ids = list(retired.values_list("pk", flat=True))
-    _close(ids, run)
-    return len(ids)
+def _judge_all(
+    versions: Iterable[tuple[PlaybookVersion, list[TriggerVersion]]],
+    moment: datetime,
+    known: Known,
+    matches: MatchQuerySet,
+) -> int:
+    """Ask the guards about those of these matches that wait; answers how many are free.
+
+    Asks first which playbooks have any: mostly none, and the guards' queries are dear.
+    """
+    asked = set(matches.unfired().order_by().values_list("trigger", flat=True).distinct())
+    return sum(
+        _judge(version, triggers, moment, known, matches)
+        for version, triggers in versions
+        if asked & {trigger.trigger_id for trigger in triggers}
+    )
 
 
 def _judge(
@@ -211,12 +231,10 @@ def _judge(
     triggers: Sequence[TriggerVersion],
     moment: datetime,
     known: Known,
-    accounts: Sequence[int] | None,
-    only: MatchQuerySet | None = None,
+    matches: MatchQuerySet,
 ) -> int:
     """Ask the guards about the unfired matches of one version; one query and one update. Answers how many are free."""
-    waiting: MatchQuerySet = Match.objects.all() if only is None else only
-    waiting = _in_scope(waiting.unfired().filter(trigger__in=[t.trigger_id for t in triggers]), accounts)
+    waiting = matches.unfired().filter(trigger__in=[trigger.trigger_id for trigger in triggers])
     question = Question(moment, known, version.document["motion"])
     cooldowns: Mapping[int, int] = {t.trigger_id: t.definition["cooldown_days"] for t in triggers}
     changed = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.utils import timezone
@@ -10,6 +12,8 @@ from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.leases import due
 from csplaybooks.playbooks.pipeline import sweep as sweeping
 from csplaybooks.playbooks.runs import judge_held, run_triggers
+
+logger = logging.getLogger("csplaybooks.tasks")
 
 
 def run_changed() -> str:
@@ -40,13 +44,27 @@ def watch_clocks() -> str:
 
 
 def sweep() -> str:
-    """Once a minute: what a lost poke or a dead worker left, what is due, and what has expired."""
+    """Once a minute: what a lost poke or a dead worker left, what is due, and what has expired.
+
+    A step that fails does not keep the others from their work; the task fails at the end, naming all that did.
+    """
     now = timezone.now()
-    report = run_triggers(now=now)
-    freed = judge_held(now=now)
-    expired = sweeping.expire_plays(now=now)
-    woken = sweeping.wake_plays(now=now)
-    moved = sweeping.work(now=timezone.now())
-    clocks = sweeping.watch_all(now=timezone.now())
-    run = f"run {report.run_id}" if report else "no run"
-    return f"{run}, {freed} freed, {expired} expired, {woken} woken, {moved} moved, {clocks} clocks"
+    steps: dict[str, Callable[[], object]] = {
+        "run": lambda: run_triggers(now=now),
+        "freed": lambda: judge_held(now=now),
+        "expired": lambda: sweeping.expire_plays(now=now),
+        "woken": lambda: sweeping.wake_plays(now=now),
+        "moved": lambda: sweeping.work(now=timezone.now()),
+        "clocks": lambda: sweeping.watch_all(now=timezone.now()),
+    }
+    answers: list[str] = []
+    errors: list[Exception] = []
+    for name, step in steps.items():
+        try:
+            answers.append(f"{name}: {step()}")
+        except Exception as error:
+            logger.exception("the step %r of the sweep failed", name)
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("steps of the sweep failed", errors)
+    return ", ".join(answers)

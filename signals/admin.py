@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from csplaybooks.accounts.admin.show import quantity
 from csplaybooks.accounts.models import Account
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, VersionedAdmin, link_to, shown
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, VersionedAdmin, filled_filter, link_to, shown
 from csplaybooks.signals.models import IntakeBatch, Meter, Reading, RefusedItem, Signal, SignalType, Source
 
 
@@ -134,7 +134,7 @@ class IntakeBatchAdmin(ReadOnlyAdmin):
         "refused",
         "seen_by_run",
     )
-    list_filter = ("kind", ("seen_by_run", admin.EmptyFieldListFilter))
+    list_filter = ("kind", ("seen_by_run", filled_filter("evaluator", filled="seen by a run", empty="not seen yet")))
     follows = ("token",)
     fields = (
         "kind",

@@ -61,7 +61,8 @@ def record_movements(*, items: Sequence[NewMovement], now: datetime, actor: Any)
     """Add lines to the ledger; answers in the order of `items`.
 
     Created; duplicate where the source has told the same line before (in the ledger or earlier in `items`); conflict
-    where it told another under this id: the ledger keeps what it has. No trigger asks the ledger, so there is no change.
+    where it told another under this id: the ledger keeps what it has. No trigger asks the ledger, so no change is
+    written.
 
     Raises ValidationError for an unknown account, product or reversed line, a line that was reversed before, a
     reversal that is not the exact opposite at the same account, an amount of zero, or a value that does not fit.

@@ -15,7 +15,7 @@ from csplaybooks.accounts.acts import make_token, revoke_tokens
 from csplaybooks.accounts.admin.show import MomentField
 from csplaybooks.accounts.models import ApiToken, IdempotencyKey
 from csplaybooks.accounts.visibility import scope_of
-from csplaybooks.admin_base import ActAdmin, ActForm, CappedPaginator, ReadOnlyAdmin, shown
+from csplaybooks.admin_base import ActAdmin, ActForm, CappedPaginator, ReadOnlyAdmin, filled_filter, shown
 
 
 class ApiTokenForm(ActForm):
@@ -44,7 +44,10 @@ class ApiTokenAdmin(ActAdmin):
 
     form = ApiTokenForm
     list_display = ("name", "prefix", "may", "limited_to_accounts", "expires_at", "revoked_at", "last_used_at")
-    list_filter = ("limited_to_accounts", ("revoked_at", admin.EmptyFieldListFilter))
+    list_filter = (
+        "limited_to_accounts",
+        ("revoked_at", filled_filter("standing", filled="revoked", empty="not revoked")),
+    )
     follows = ("created_by",)
     search_fields = ("name", "prefix")
     autocomplete_fields = ("accounts",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from csplaybooks.accounts.admin.show import MoneyAdmin, money, quantity
+from csplaybooks.accounts.admin.show import SUPERSEDED, MoneyAdmin, money, quantity
 from csplaybooks.accounts.models import Entitlement, Feature, Plan, PlanLimit, Product
 from csplaybooks.admin_base import ReadOnlyAdmin, VersionedAdmin, shown
 
@@ -45,7 +45,7 @@ class PlanLimitAdmin(ReadOnlyAdmin):
     """How much of a meter plans included when."""
 
     list_display = ("plan", "meter_key", "limit", "valid_from", "valid_to", "superseded")
-    list_filter = ("plan", ("superseded_by", admin.EmptyFieldListFilter))
+    list_filter = ("plan", SUPERSEDED)
     follows = ("plan",)
     search_fields = ("plan__name", "meter_key")
     fields = ("plan", "meter_key", "limit", "valid_from", "valid_to", "superseded")
@@ -71,7 +71,7 @@ class EntitlementAdmin(ReadOnlyAdmin):
     """What accounts held when, by subscription."""
 
     list_display = ("account", "product", "plan", "quantity", "mrr", "valid_from", "valid_to", "superseded")
-    list_filter = ("product", "plan", ("superseded_by", admin.EmptyFieldListFilter))
+    list_filter = ("product", "plan", SUPERSEDED)
     follows = ("account", "product", "plan")
     search_fields = ("account__name", "subscription__exact")
     search_help_text = "A part of the account's name, or a whole subscription id."

@@ -20,7 +20,7 @@ from csplaybooks.accounts.acts import (
     set_facts,
     set_team_role,
 )
-from csplaybooks.accounts.admin.show import DayField, MomentField, moment, money
+from csplaybooks.accounts.admin.show import SUPERSEDED, DayField, MomentField, money
 from csplaybooks.accounts.models import (
     Account,
     AccountFacts,
@@ -39,6 +39,7 @@ from csplaybooks.admin_base import (
     VersionedForm,
     added_in,
     link_to,
+    moment,
     shown,
     table_of,
 )
@@ -345,7 +346,7 @@ class AccountFactsAdmin(ReadOnlyAdmin):
     """What was true of accounts when, and until when we held it for true."""
 
     list_display = ("account", "lifecycle", "segment", "renewal_on", "valid_from", "valid_to", "superseded")
-    list_filter = ("lifecycle", "segment", ("superseded_by", admin.EmptyFieldListFilter))
+    list_filter = ("lifecycle", "segment", SUPERSEDED)
     follows = ("account",)
     search_fields = ("account__name",)
     fields = ("account", *AccountFacts.FACTS, "valid_from", "valid_to", "superseded")
@@ -357,7 +358,7 @@ class AccountTeamAdmin(ReadOnlyAdmin):
     """Who looked after accounts when."""
 
     list_display = ("account", "role", "member", "valid_from", "valid_to", "superseded")
-    list_filter = ("role", "member", ("superseded_by", admin.EmptyFieldListFilter))
+    list_filter = ("role", "member", SUPERSEDED)
     follows = ("account", "member")
     search_fields = ("account__name",)
     fields = ("account", "role", "member", "valid_from", "valid_to", "superseded")

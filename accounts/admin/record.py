@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from csplaybooks.accounts.admin.show import money
 from csplaybooks.accounts.models import Change, Movement, TimelineEntry
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, shown
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, shown
 
 
 @admin.register(Change)
@@ -14,7 +14,7 @@ class ChangeAdmin(ReadOnlyAdmin):
     """The change log that feeds the runs."""
 
     list_display = ("__str__", "account", "recorded_at", "seen_by_run")
-    list_filter = (("seen_by_run", admin.EmptyFieldListFilter),)
+    list_filter = (("seen_by_run", filled_filter("evaluator", filled="seen by a run", empty="not seen yet")),)
     follows = ("account",)
     fields = ("kind", "account", "recorded_at", "seen_by_run")
     paginator = CappedPaginator

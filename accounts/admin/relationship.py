@@ -8,7 +8,9 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
+from django.db import models
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django.utils import timezone
@@ -23,7 +25,7 @@ from csplaybooks.accounts.acts import (
     log_qbr,
     set_finding_status,
 )
-from csplaybooks.accounts.admin.show import MomentField
+from csplaybooks.accounts.admin.show import SUPERSEDED, MomentField
 from csplaybooks.accounts.models import Champion, ChampionChange, Finding, FindingState, Qbr, TeamMember
 from csplaybooks.admin_base import (
     LOST_UPDATE,
@@ -33,6 +35,7 @@ from csplaybooks.admin_base import (
     ReadOnlyAdmin,
     VersionedForm,
     added_in,
+    filled_filter,
     shown,
 )
 from csplaybooks.conf import company_time_zone
@@ -67,7 +70,7 @@ class ChampionAdmin(ActAdmin):
 
     form = ChampionForm
     list_display = ("name", "account", "title", "role", "left_on")
-    list_filter = ("role", ("left_on", admin.EmptyFieldListFilter))
+    list_filter = ("role", ("left_on", filled_filter("presence", filled="left", empty="still there")))
     follows = ("account",)
     search_fields = ("name", "account__name", "email")
     autocomplete_fields = ("account",)
@@ -137,6 +140,7 @@ class FindingInline(BaseInline):
     model = Finding
     addable = True
     extra = 3
+    formfield_overrides = {models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 2})}}
     fields = ("kind", "text", "product")
     follows = ("product",)
     autocomplete_fields = ("product",)
@@ -325,7 +329,7 @@ class FindingStateAdmin(ReadOnlyAdmin):
     """How findings stood when."""
 
     list_display = ("finding", "account", "status", "valid_from", "valid_to", "superseded")
-    list_filter = ("status", ("superseded_by", admin.EmptyFieldListFilter))
+    list_filter = ("status", SUPERSEDED)
     follows = ("finding__account",)
     search_fields = ("finding__text", "finding__account__name")
     fields = ("finding", "account", "status", "valid_from", "valid_to", "superseded")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from decimal import Decimal, DecimalException
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils import formats, timezone
 
 from csplaybooks.accounts.money import in_major_units, minor_digits
+from csplaybooks.admin_base import filled_filter
 from csplaybooks.conf import csplaybooks_settings
 
 #: What fits into a column of minor units.
@@ -34,9 +33,8 @@ def quantity(milli: int | None) -> str | None:
     return f"{'-' if milli < 0 else ''}{whole:,}{fraction}"
 
 
-def moment(at: datetime | None) -> str:
-    """A moment in the current time zone, as the admin writes it."""
-    return "-" if at is None else formats.date_format(timezone.localtime(at), "DATETIME_FORMAT")
+#: A filter of period rows, by whether we still hold them for true.
+SUPERSEDED = ("superseded_by", filled_filter("standing", filled="superseded", empty="held for true"))
 
 
 class MoneyField(forms.Field):

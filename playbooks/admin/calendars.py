@@ -9,7 +9,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -92,7 +91,7 @@ class DayInline(BaseInline):
     verbose_name = "day"
     verbose_name_plural = "other days (closed where no hours are given)"
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest) -> Any:
         """From last year on: a form takes a limited number of fields."""
         return super().get_queryset(request).filter(day__gte=date(timezone.now().year - 1, 1, 1))
 

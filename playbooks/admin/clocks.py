@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, shown
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, shown
 from csplaybooks.playbooks.models import Clock, ClockEvent
 
 
@@ -20,7 +20,12 @@ class ClockAdmin(ReadOnlyAdmin):
     """The promises on plays, and how each stands."""
 
     list_display = ("target", "play", "state", "due_at", "promise", "hours", "breached_at", "done_at")
-    list_filter = ("state", "target", "hours", ("breached_at", admin.EmptyFieldListFilter))
+    list_filter = (
+        "state",
+        "target",
+        "hours",
+        ("breached_at", filled_filter("promise", filled="broken", empty="not broken")),
+    )
     follows = ("play__playbook", "play__account")
     search_fields = ("play__account__name",)
     fields = (

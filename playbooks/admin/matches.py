@@ -8,15 +8,18 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, link_to, list_of, shown
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, lines_of, link_to, shown
 from csplaybooks.playbooks.models import Match, PlayMatch
 from csplaybooks.playbooks.pipeline.queue import retry_stuck
 from csplaybooks.playbooks.pokes import poke
 
+#: A filter of rows that are their own queue: the tray of those given up.
+STUCK = ("stuck_at", filled_filter("work", filled="stuck", empty="not stuck"))
+
 
 def in_words(evidence: Iterable[Mapping[str, Any]]) -> Any:
     """What was found, in plain words."""
-    return list_of(item.get("words", "") for item in evidence)
+    return lines_of(item.get("words", "") for item in evidence)
 
 
 class Retry:
@@ -47,7 +50,7 @@ class MatchAdmin(Retry, ReadOnlyAdmin):
     """Episodes in which an account met a trigger."""
 
     list_display = ("trigger", "account", "state", "opened_at", "closed_at", "held_by", "held_until", "its_play")
-    list_filter = ("state", "trigger", ("stuck_at", admin.EmptyFieldListFilter))
+    list_filter = ("state", "trigger", STUCK)
     follows = ("trigger__playbook", "account", "play__playbook", "play__account")
     search_fields = ("account__name",)
     search_help_text = "A part of the account's name."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from django.contrib import admin
 
 from csplaybooks.accounts.admin.show import money
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, shown
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, shown
 from csplaybooks.playbooks.models import Credit, Handoff, Interval, Pause, PlayStep, Touch
 
 #: What the label of a play reads.
@@ -29,7 +29,7 @@ class PlayStepAdmin(PartAdmin):
     """The next steps of plays."""
 
     list_display = ("play", "number", "kind", "text", "done_at", "done_by")
-    list_filter = ("kind", ("done_at", admin.EmptyFieldListFilter))
+    list_filter = ("kind", ("done_at", filled_filter("progress", filled="done", empty="to do")))
     follows = (*_PLAY, "done_by")
     fields = ("play", "number", "kind", "text", "done_at", "done_by")
 
@@ -49,7 +49,7 @@ class PauseAdmin(PartAdmin):
     """Why plays were paused."""
 
     list_display = ("play", "reason", "wakes_at")
-    list_filter = (("wakes_at", admin.EmptyFieldListFilter),)
+    list_filter = (("wakes_at", filled_filter("end", filled="has a date", empty="until resumed")),)
     fields = ("play", "interval", "reason", "wakes_at")
 
 

@@ -157,7 +157,7 @@ PLAY_ACTS = (
     PlayAct("win", "Win", "won", ReasonForm, _close(Outcome.WON)),
     PlayAct("lose", "Lose", "lost", ReasonForm, _close(Outcome.LOST)),
     PlayAct("decline", "Decline", "declined", GivenReasonForm, _close(Outcome.DECLINED)),
-    PlayAct("withdrawn", "Withdraw", "withdrawn", ReasonForm, _close(Outcome.WITHDRAWN)),
+    PlayAct("withdraw", "Withdraw", "withdrawn", ReasonForm, _close(Outcome.WITHDRAWN)),
 )
 
 
@@ -227,11 +227,11 @@ def _ask(act: PlayAct, page: Any, request: HttpRequest, form: Any, plays: Mappin
 def _tell(act: PlayAct, page: Any, request: HttpRequest, plays: Mapping[int, Play], answers: Answers) -> None:
     refused = {pk: why for pk, why in answers.items() if why is not None}
     if done := len(answers) - len(refused):
-        page.message_user(request, f"{_count(done)} {act.done}.", messages.SUCCESS)
+        page.message_user(request, f"{_count(done)}: {act.done}.", messages.SUCCESS)
     for pk, why in list(refused.items())[:MOST_REFUSALS]:
         page.message_user(request, f"{plays[pk]}: {why}", messages.WARNING)
     if (more := len(refused) - MOST_REFUSALS) > 0:
-        page.message_user(request, f"{_count(more)} more refused.", messages.WARNING)
+        page.message_user(request, f"{_count(more)} more: refused.", messages.WARNING)
 
 
 def _count(number: int) -> str:

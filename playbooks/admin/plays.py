@@ -10,14 +10,23 @@ from django.contrib import admin
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 
-from csplaybooks.accounts.admin.show import moment, money
+from csplaybooks.accounts.admin.show import money
 from csplaybooks.accounts.models import TimelineEntry
-from csplaybooks.admin_base import ActAdmin, ActForm, BaseInline, CappedPaginator, shown, table_of
+from csplaybooks.admin_base import (
+    ActAdmin,
+    ActForm,
+    BaseInline,
+    CappedPaginator,
+    filled_filter,
+    moment,
+    shown,
+    table_of,
+)
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
 from csplaybooks.playbooks.admin.clocks import promised
-from csplaybooks.playbooks.admin.matches import Retry, in_words
+from csplaybooks.playbooks.admin.matches import STUCK, Retry, in_words
 from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, acts_on, as_action
-from csplaybooks.playbooks.models import Clock, Handoff, Interval, Play, PlayStep, Touch
+from csplaybooks.playbooks.models import Clock, Handoff, Interval, Play, PlayStep, Stage, State, Touch
 
 #: How many lines of its story a play's page shows.
 LATEST = 50
@@ -35,6 +44,14 @@ class PlayForm(ActForm):
     class Meta:
         model = Play
         fields = ("account", "playbook", "reason")
+
+
+def _stands(play: Play) -> str:
+    """The stage, with the state where there is something to say: `Running, paused`."""
+    stage = play.get_stage_display()
+    if play.stage == Stage.CLOSED or play.state == State.WORKING:
+        return stage
+    return f"{stage}, {play.get_state_display().lower()}"
 
 
 class ClockInline(BaseInline):
@@ -88,10 +105,8 @@ class PlayAdmin(Retry, ActAdmin):
     list_display = (
         "playbook",
         "account",
-        "motion",
         "route",
-        "stage",
-        "state",
+        "stands",
         "owner",
         "holder",
         "amount",
@@ -108,8 +123,8 @@ class PlayAdmin(Retry, ActAdmin):
         "outcome",
         "playbook",
         "owner",
-        ("tray_at", admin.EmptyFieldListFilter),
-        ("stuck_at", admin.EmptyFieldListFilter),
+        ("tray_at", filled_filter("tray", filled="waits for a manager", empty="not in the tray")),
+        STUCK,
     )
     follows = ("playbook", "account", "owner", "holder")
     search_fields = ("account__name", "account__identities__external_id__exact")
@@ -121,6 +136,7 @@ class PlayAdmin(Retry, ActAdmin):
     work_permission = "csplaybooks_playbooks.change_play"
     change_form_template = "csplaybooks/admin/play_change_form.html"
 
+    stands = shown("Stage", _stands, ordering="stage")
     found = shown("What was found", lambda play: in_words(play.evidence))
     amount = shown("Expected amount", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor")
     working = shown("How it was worked out", lambda play: play.amount_working.get("words"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter
 from csplaybooks.playbooks.models import Lease, Run
 
 
@@ -13,7 +13,7 @@ class RunAdmin(ReadOnlyAdmin):
     """Runs of the evaluator, the newest first."""
 
     list_display = ("__str__", "kind", "moment", "accounts", "finished_at")
-    list_filter = ("kind", ("finished_at", admin.EmptyFieldListFilter))
+    list_filter = ("kind", ("finished_at", filled_filter("end", filled="finished", empty="not finished")))
     fields = ("kind", "moment", "accounts", "counts", "versions", "inputs", "finished_at")
     sortable_by = ()
     paginator = CappedPaginator

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
 
+from django.contrib.auth import get_user_model
 from django.db import transaction
 
 from csplaybooks.accounts.acts import record_changes
-from csplaybooks.accounts.models import Account, Change
+from csplaybooks.accounts.models import Account, Change, Product, TeamMember
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.demo.customers import WEEK, Customer, Telemetry, make_customers
 from csplaybooks.playbooks.demo.names import company_names
 from csplaybooks.playbooks.demo.relations import Relations
-from csplaybooks.playbooks.demo.vendor import make_vendor
+from csplaybooks.playbooks.demo.vendor import USERNAMES, make_vendor
 from csplaybooks.playbooks.demo.work import Work
 from csplaybooks.playbooks.pipeline import sweep
 from csplaybooks.playbooks.pokes import pokes_silenced
@@ -45,7 +46,7 @@ _BATCH = 5000
 
 
 class NotTheDemo(Exception):
-    """The database holds accounts that are not the sample company's."""
+    """The database holds what the sample company would be mixed up with."""
 
 
 @dataclass(frozen=True)
@@ -58,26 +59,24 @@ class Told:
 
 
 def made_at() -> datetime | None:
-    """When the sample company in this database was made; None where there are no accounts.
+    """When the sample company in this database was made; None where there is room for one.
 
-    Raises NotTheDemo where there are accounts and they were not made here.
+    Raises NotTheDemo where there are accounts, products, people or sign-ins in its place.
     """
-    mark = Change.objects.filter(kind=_MARK, account__isnull=True).order_by("pk").last()
-    if mark is not None:
-        return mark.recorded_at
-    if Account.objects.exists():
-        raise NotTheDemo("this database holds accounts that are not the sample company's")
-    return None
+    marks = Change.objects.filter(kind=_MARK, account__isnull=True).order_by("-pk")
+    made: datetime | None = marks.values_list("recorded_at", flat=True).first()
+    if made is None:
+        _require_empty()
+    return made
 
 
 def make_company(*, now: datetime, seed: int = SEED, accounts: int = ACCOUNTS) -> Told:
     """Make the sample company, all of it or nothing; the same for the same `now`, `seed` and number of `accounts`.
 
-    `now` is aware of its zone. Pokes nobody. Raises NotTheDemo when there are accounts already.
+    `now` is aware of its zone. Pokes nobody. Raises NotTheDemo where there is no room for it.
     """
     with pokes_silenced(), transaction.atomic():
-        if Account.objects.exists():
-            raise NotTheDemo("there are accounts in this database already")
+        _require_empty()
         story = _Story(Random(seed), accounts, now)  # noqa: S311 - made-up people need no secrecy
         for until in story.months_before():
             story.live(until)
@@ -90,6 +89,15 @@ def make_company(*, now: datetime, seed: int = SEED, accounts: int = ACCOUNTS) -
         story.run(now)
         set_up(now=now)
         return Told(accounts, story.signals, story.readings)
+
+
+def _require_empty() -> None:
+    """Raise NotTheDemo where somebody else's work would be mixed up with made-up things, or their password changed."""
+    for model in (Account, TeamMember, Product):
+        if model.objects.exists():
+            raise NotTheDemo(f"this database holds {model._meta.verbose_name_plural} that are not the sample company's")
+    if get_user_model().objects.filter(username__in=USERNAMES).exists():
+        raise NotTheDemo("this database holds sign-ins by the names of the sample company's people")
 
 
 class _Story:

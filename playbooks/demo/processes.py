@@ -35,6 +35,10 @@ class Programs:
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
 
+    def pids(self) -> list[int]:
+        """The process ids of the programs, which are also those of their groups."""
+        return [program.pid for program in self._running.values()]
+
     def ended(self) -> str | None:
         """Which program has ended by itself, in words; None while all run."""
         for name, program in self._running.items():

@@ -101,9 +101,11 @@ def _permissions_to_view() -> list[Permission]:
         if (model := content_type.model_class()) is not None
         and not isinstance(model._default_manager.all(), OperationsQuerySet)
     ]
-    return list(Permission.objects.filter(content_type__in=types, codename__startswith="view_").exclude(
-        codename="view_everything"
-    ))
+    return list(
+        Permission.objects.filter(content_type__in=types, codename__startswith="view_").exclude(
+            codename="view_everything"
+        )
+    )
 
 
 def _permissions(rights: Rights) -> list[Permission]:

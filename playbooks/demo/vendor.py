@@ -22,6 +22,8 @@ SIGN_INS = {"csm": "carla", "ae": "andre", "manager": "mona"}
 _CSMS = ("Carla Mendes", "Callum Reid", "Chidi Eze", "Clara Vogel", "Cosmin Popa", "Cybele Laurent")
 _AES = ("Andre Dubois", "Anika Rao", "Aldo Ferri")
 _MANAGER = "Mona Lindqvist"
+#: The names of all sign-ins of the team; the people who are not in `SIGN_INS` have no password.
+USERNAMES = tuple(name.split()[0].lower() for name in (*_CSMS, *_AES, _MANAGER))
 
 #: Key, name, monthly base price, monthly price of a seat, API calls a month and GB of storage included.
 PLANS: tuple[tuple[str, str, int, int, int, int], ...] = (

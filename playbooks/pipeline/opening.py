@@ -91,7 +91,9 @@ def save_plays(plays: Sequence[Play], now: datetime) -> list[Play]:
     A play whose account got an open play of the same motion meanwhile is left out: the constraint decides, not a look
     beforehand.
     """
-    Play.objects.bulk_create(plays, ignore_conflicts=True)
+    # In one order for all workers: two that open the same motions in turn would wait for each other.
+    in_order = sorted(plays, key=lambda play: (play.account_id, play.motion))
+    Play.objects.bulk_create(in_order, ignore_conflicts=True)
     landed = {play.uid: play for play in Play.objects.filter(uid__in=[play.uid for play in plays])}
     for play in plays:
         if play.uid in landed:

@@ -17,7 +17,7 @@ from csplaybooks.playbooks.replay.rules import Rules
 from csplaybooks.playbooks.replay.scene import set_scene
 from csplaybooks.playbooks.replay.team import Team
 from csplaybooks.playbooks.runs import judge_held, run_triggers
-from csplaybooks.signals.intake import IntakeAnswer, take_in_readings, take_in_signals
+from csplaybooks.signals.intake import take_in_readings, take_in_signals
 from csplaybooks.signals.intake.items import SIGNALS, read_item
 from csplaybooks.signals.intake.values import Clock, Refusal
 from csplaybooks.signals.intake.verdicts import Status
@@ -42,9 +42,7 @@ class Progress:
     plays: int
 
 
-def replay(
-    record: Record, *, rules: Rules | None = None, progress: Callable[[Progress], None] | None = None
-) -> Report:
+def replay(record: Record, *, rules: Rules | None = None, progress: Callable[[Progress], None] | None = None) -> Report:
     """Replay a record into the default database, which must be migrated and without accounts.
 
     All moments come from the record: the same record and rules give the same report. Raises RecordError where the
@@ -109,11 +107,7 @@ class Engine:
         for batch in _batches(rows):
             answer = take_in_signals(items=[row.item for row in batch], now=now)
             self.rows.add(answer)
-            stored = [
-                row
-                for row, result in zip(batch, answer.results, strict=True)
-                if result.status is Status.STORED
-            ]
+            stored = [row for row, result in zip(batch, answer.results, strict=True) if result.status is Status.STORED]
             derived += self._market.take(stored, day=day, now=now)
         for items in _batches(derived):
             self.derived.add(take_in_signals(items=items, now=now))
@@ -149,7 +143,9 @@ class Engine:
         if expire_plays(now=now):
             self._team.forget_closed()
         wake_plays(now=now)
-        if work(now=now):
+        # What a poke does live: work where something is queued, and the sweep's look at all queues once in a while.
+        if full or Match.objects.filter(state=Match.State.QUEUED).exists():
+            work(now=now)
             self._team.take_up()
         watch_all(now=now)
 

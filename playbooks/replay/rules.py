@@ -120,8 +120,12 @@ class Rules:
             "A user's first row is also a user added by an admin; the first row in an area, once the account has a "
             "licence and until it has the top plan, is also a feature gate hit.",
             "The first row in a product other than the first is a cross-sell that happened, at the list price.",
-            f"A review every {self.review_days} days cites as a gap the product that most other customers hold and this "
-            f"one does not; after {self.gap_days} days the gap is dropped.",
+            f"A review every {self.review_days} days of a customer with a row in the window cites as a gap the product "
+            f"that most others hold and this one does not; after {self.gap_days} days the gap is dropped.",
+            "Prices a month, in minor units: "
+            + "; ".join(f"{name} {price:,} and {seat:,} a seat" for _, name, price, seat in self.prices.plans)
+            + f"; a product {self.prices.product:,}; usage {self.prices.usage_block:,} for each "
+            f"{licence.step * 10:,} rows.",
             f"First touch after {', '.join(map(str, work.delays))} working hours in turn, self-serve at once; every "
             f"{work.pause_every}th play of a person is then paused for {work.pause_days} days.",
             f"Won, once touched: seats and usage that stay above the limit for {work.lasting_days} days, or are bought "

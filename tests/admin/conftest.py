@@ -12,6 +12,9 @@ from django.test import Client
 from csplaybooks.accounts.factories import TeamMemberFactory, UserFactory
 from tests.admin.rows import LABELS
 
+#: Signs a user in, in a browser of their own.
+SignIn = Callable[[Any], Client]
+
 
 def permitted(user: Any) -> Any:
     """Give a user every model permission of ours: what may be done, not what may be seen."""
@@ -21,7 +24,7 @@ def permitted(user: Any) -> Any:
 
 
 @pytest.fixture
-def signed_in() -> Callable[[Any], Client]:
+def signed_in() -> SignIn:
     """A browser in which a user has signed in."""
 
     def sign_in(user: Any) -> Client:
@@ -47,18 +50,18 @@ def carla(db: None) -> Any:
 
 
 @pytest.fixture
-def boss(signed_in: Any, operator: Any) -> Client:
+def boss(signed_in: SignIn, operator: Any) -> Client:
     """The browser of somebody who sees everything."""
     return signed_in(operator)
 
 
 @pytest.fixture
-def csm(signed_in: Any, carla: Any) -> Client:
+def csm(signed_in: SignIn, carla: Any) -> Client:
     """Carla's browser."""
     return signed_in(carla.user)
 
 
 @pytest.fixture
-def stranger(signed_in: Any, db: None) -> Client:
+def stranger(signed_in: SignIn, db: None) -> Client:
     """The browser of a user of the back office who is not in the team, with every model permission."""
     return signed_in(permitted(UserFactory(username="stranger")))

@@ -70,5 +70,6 @@ def act(client: Client, model: Any, action: str, rows: Any, **values: Any) -> An
 
 
 def told(response: Any) -> list[str]:
-    """The messages that the next page will show."""
-    return [str(message) for message in get_messages(response.wsgi_request)]
+    """What was said in answer to this request; the next page shows it."""
+    storage: Any = get_messages(response.wsgi_request)
+    return [str(message) for message in storage._queued_messages]

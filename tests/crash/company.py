@@ -44,9 +44,7 @@ def make_company(count: int, now: datetime, *, managers: int = 10) -> list[str]:
             "customer_since": since.date().isoformat(),
         }
         accounts = create_accounts(
-            items=[
-                NewAccount(name=name, identities=[("crm", name)], facts=facts, valid_from=since) for name in names
-            ],
+            items=[NewAccount(name=name, identities=[("crm", name)], facts=facts, valid_from=since) for name in names],
             now=since,
             actor=None,
         )

@@ -165,17 +165,19 @@ def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ri
     batches = []
     for key, order in (("seats_nearly_full", (first, between, last)), ("growing_team", (last, between, first))):
         playbook = Playbook.objects.select_related("published").get(key=key)
-        batches.append([
-            Match.objects.create(
-                trigger=playbook.triggers.get(),
-                version=playbook.published,
-                account=account,
-                opened_run_id=run.run_id,
-                opened_at=NOW,
-                state=Match.State.QUEUED,
-            ).pk
-            for account in order
-        ])
+        batches.append(
+            [
+                Match.objects.create(
+                    trigger=playbook.triggers.get(),
+                    version=playbook.published,
+                    account=account,
+                    opened_run_id=run.run_id,
+                    opened_at=NOW,
+                    state=Match.State.QUEUED,
+                ).pk
+                for account in order
+            ]
+        )
 
     def open_batch(ids: list[int]) -> Callable[[], int]:
         return lambda: work_off(

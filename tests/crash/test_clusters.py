@@ -92,7 +92,9 @@ def test_nothing_is_lost_doubled_or_stuck_when_clusters_are_killed(supervisor: S
     names = make_company(ACCOUNTS, now)
     batches = [names[start : start + BATCH] for start in range(0, ACCOUNTS, BATCH)]
     # Between the first batch and the last, at least one batch apart.
-    victims = dict(zip(sorted(lot.sample(range(1, len(batches)), len(KILLS))), lot.sample(KILLS, len(KILLS)), strict=True))
+    victims = dict(
+        zip(sorted(lot.sample(range(1, len(batches)), len(KILLS))), lot.sample(KILLS, len(KILLS)), strict=True)
+    )
     for cluster in supervisor.clusters:
         assert len(cluster.workers()) == 2
 

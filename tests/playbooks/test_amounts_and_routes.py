@@ -49,7 +49,10 @@ class TestAmounts:
         assert amount(AccountFactory(), {"rule": "fixed", "amount_minor": 12_345}) == (12_345, "a fixed amount")
 
     def test_unknown_goes_to_a_person(self) -> None:
-        assert amount(AccountFactory(), {"rule": "unknown"}) == (None, "unknown: the playbook has no rule for the amount")
+        assert amount(AccountFactory(), {"rule": "unknown"}) == (
+            None,
+            "unknown: the playbook has no rule for the amount",
+        )
 
     def test_share_of_mrr_adds_up_all_that_is_held_and_rounds_down(self) -> None:
         account = AccountFactory()
@@ -156,7 +159,7 @@ SELF_SERVE_IF_SMALL_AND_CHEAP = {
 }
 SALES_IF_DEAR = {"when": {"amount_at_least_minor": 500}, "route": "sales"}
 ELSE_CSM = {"route": "csm"}
-RULES = [SELF_SERVE_IF_SMALL_AND_CHEAP, SALES_IF_DEAR, ELSE_CSM]
+RULES: list[dict[str, Any]] = [SELF_SERVE_IF_SMALL_AND_CHEAP, SALES_IF_DEAR, ELSE_CSM]
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,11 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
             "guards/black_out/days/0",
             "the last day lies before the first",
         ),
-        (GOOD.replace("route: csm", "route: fax"), "routes/0/route", "'fax' is not one of self_serve, email, csm, sales"),
+        (
+            GOOD.replace("route: csm", "route: fax"),
+            "routes/0/route",
+            "'fax' is not one of self_serve, email, csm, sales",
+        ),
         (
             GOOD.replace("route: csm", "route: csm\n    when: {segments: [small]}"),
             "routes/0",
@@ -178,7 +182,11 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
             "targets/0/warn_percents/0",
             "100 is more than 99, the most that is possible",
         ),
-        (GOOD.replace("    any:", "    strength: weak\n    any:"), "triggers", "a playbook whose triggers are all weak"),
+        (
+            GOOD.replace("    any:", "    strength: weak\n    any:"),
+            "triggers",
+            "a playbook whose triggers are all weak",
+        ),
         (
             GOOD.replace("routes:\n", "  - key: full\n    any: [{all: [{measure: open_gap}]}]\nroutes:\n"),
             "triggers/1/key",
@@ -188,8 +196,7 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
         (GOOD.replace("name: Seats", 'name: "a\\uD800b"'), "name", "holds a character that is none"),
         (
             with_condition(
-                "{measure: signal_count, signal_type: t, window_days: 7, at_least: 1,"
-                ' properties: {"a\\0": x}}'
+                '{measure: signal_count, signal_type: t, window_days: 7, at_least: 1, properties: {"a\\0": x}}'
             ),
             f"{FIRST_CONDITION}/properties",
             "holds a character that is none",

@@ -52,7 +52,10 @@ def company_in(settings: Any) -> Callable[[str], None]:
 def settings_with(**given: Any) -> dict[str, Any]:
     """The guard settings of a document that says nothing but this."""
     document = read_document(DRAFT.format(key="k", name="n", motion="cross_sell"))["guards"]
-    return {key: given[key] if given.get(key) == "off" else {**value, **given.get(key, {})} for key, value in document.items()}
+    return {
+        key: given[key] if given.get(key) == "off" else {**value, **given.get(key, {})}
+        for key, value in document.items()
+    }
 
 
 def only(key: str, **given: Any) -> dict[str, Any]:

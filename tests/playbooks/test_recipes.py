@@ -72,7 +72,9 @@ def test_versions_are_numbered_from_one_and_keep_their_text_byte_for_byte() -> N
     first = publish(TEXT, actor=person)
     second = publish(TEXT.replace("80", "90"), LATER)
     assert (first.verdict, second.verdict) == ("created", "updated")
-    assert [(v.number, v.source, v.published_at, v.published_by) for v in PlaybookVersion.objects.order_by("number")] == [
+    assert [
+        (v.number, v.source, v.published_at, v.published_by) for v in PlaybookVersion.objects.order_by("number")
+    ] == [
         (1, TEXT, NOW, person),
         (2, TEXT.replace("80", "90"), LATER, None),
     ]

@@ -66,14 +66,14 @@ class Command(BaseCommand):
             signal.signal(number, _interrupt)
         try:
             lines = self._prepare(options)
+            for line in (f"address: http://{_in_url(host)}:{port}", *lines):
+                self._print(line)
+            # The programs open their own.
+            connections.close_all()
+            self._run(host, port)
         except KeyboardInterrupt:
-            self._say("Stopped.")
-            return
-        address = f"http://{_in_url(host)}:{port}"
-        for line in (f"address: {address}", *lines):
-            self._print(line)
-        connections.close_all()
-        self._run(host, port)
+            pass
+        self._say("Stopped.")
 
     def _prepare(self, options: dict[str, Any]) -> list[str]:
         """Make what is missing in the database; answers the lines that say how to get in."""
@@ -117,9 +117,9 @@ class Command(BaseCommand):
 
     def _run(self, host: str, port: int) -> None:
         """Start web server and cluster, say when both work, and end both when we are told to or one of them dies."""
-        caught: list[int] = []
+        caught: list[float] = []
         for number in _SIGNALS:
-            signal.signal(number, lambda number, frame: caught.append(number))
+            signal.signal(number, lambda number, frame: caught.append(time.monotonic()))
         programs = Programs()
         asked_at = timezone.now()
         try:
@@ -145,10 +145,9 @@ class Command(BaseCommand):
                         raise CommandError(f"No answer within {_STARTS_WITHIN:.0f} seconds: {', '.join(answers)}.")
                 time.sleep(_POLL)
         finally:
-            told = len(caught)
-            # Told again, we do not wait any longer.
-            programs.stop(hurry=lambda: len(caught) > max(told, 1))
-        self._say("Stopped.")
+            # Told again, we do not wait any longer; make and the terminal may both tell us of one ctrl-C.
+            again = time.monotonic() + 1
+            programs.stop(hurry=lambda: bool(caught) and caught[-1] > again)
 
     def _say(self, text: str) -> None:
         self.stderr.write(text, style_func=str)

@@ -1,0 +1,218 @@
+"""Plays in the admin: opened by hand, worked by actions, shown with everything that tells how they went."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
+from csplaybooks.accounts.models import TimelineEntry
+from csplaybooks.playbooks.acts.plays import start_plays
+from csplaybooks.playbooks.admin import play_acts
+from csplaybooks.playbooks.admin.clocks import promised
+from csplaybooks.playbooks.factories import (
+    ClockFactory,
+    MatchFactory,
+    PlaybookFactory,
+    PlaybookVersionFactory,
+    PlayFactory,
+)
+from csplaybooks.playbooks.models import Clock, Match, Pause, Play, Touch
+from csplaybooks.playbooks.moves import MOVES
+from tests.admin.pages import act, faults, send, told, url
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def now(time_machine):
+    time_machine.move_to(NOW, tick=False)
+
+
+# Opened by hand
+
+
+def test_play_is_opened_by_hand(boss):
+    account = AccountFactory()
+    version = PlaybookVersionFactory()
+    values = {"account": account.pk, "playbook": version.playbook.pk, "reason": "They asked for it."}
+    assert send(boss, url(Play, "add"), **values).status_code == 302
+    play = Play.objects.get()
+    assert (play.origin, play.reason, play.stage, play.opened_at) == ("hand", "They asked for it.", "routed", NOW)
+    assert str(TimelineEntry.objects.get().actor) == "operator"
+    assert play.intervals.count() == 1
+
+
+def test_second_play_of_a_motion_stands_on_the_form(boss):
+    play = PlayFactory()
+    values = {"account": play.account.pk, "playbook": play.playbook.pk, "reason": "Again."}
+    said = faults(send(boss, url(Play, "add"), **values))
+    assert said == {"account": [f"{play.account} has an open play of this motion already: Seat expansion."]}
+    assert Play.objects.count() == 1
+
+
+def test_reason_is_needed_and_a_draft_is_no_playbook(boss):
+    draft = PlaybookFactory()
+    values = {"account": AccountFactory().pk, "playbook": draft.pk, "reason": " "}
+    assert set(faults(send(boss, url(Play, "add"), **values))) == {"playbook", "reason"}
+
+
+# The page
+
+
+def test_page_tells_everything_and_changes_nothing(boss):
+    play = PlayFactory(
+        evidence=[{"measure": "share_of_limit", "words": "90 % of <20> seats in use", "settings": {}, "found": {}}],
+        expected_amount_minor=123_450,
+        amount_working={"rule": "fixed", "words": "a fixed amount"},
+    )
+    ClockFactory(play=play, due_at=NOW)
+    start_plays(play_ids=[play.pk], now=NOW)
+    response = boss.get(url(Play, "change", play.pk))
+    text = response.content.decode()
+    assert "90 % of &lt;20&gt; seats in use" in text
+    assert "1,234.50 USD" in text
+    assert "a fixed amount" in text
+    assert f"{play.playbook}: Started" in text
+    assert "Promised within" in text
+    assert 'name="reason"' not in text
+    assert all(not inline.formset.extra_forms for inline in response.context["inline_admin_formsets"])
+    assert boss.post(url(Play, "change", play.pk), {"reason": "Mine"}).status_code == 403
+
+
+def test_page_has_a_button_for_each_act_that_is_possible(boss):
+    play = PlayFactory()
+    offered = [each.verb for each in boss.get(url(Play, "change", play.pk)).context["acts"]]
+    assert offered == ["assign", "start", "touch", "pause", "win", "lose", "decline", "withdraw"]
+    response = act(boss, Play, "start_plays", [play], from_play="1")
+    assert response["Location"] == url(Play, "change", play.pk)
+    play.refresh_from_db()
+    assert play.stage == "running"
+
+
+def test_list_names_the_next_promise(boss):
+    play = PlayFactory()
+    ClockFactory(play=play, target=Clock.Target.FIRST_TOUCH, due_at=NOW + timedelta(days=1))
+    ClockFactory(play=play, target=Clock.Target.CLOSED, due_at=NOW + timedelta(days=9))
+    [row] = boss.get(url(Play, "changelist"), {"o": "7"}).context["cl"].result_list
+    assert row.next_due_at == NOW + timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "0 h"), (1800, "30 min"), (28_800, "8 h"), (5400, "1 h 30 min"), (2_419_200, "672 h")]
+)
+def test_promises_in_words(seconds, words):
+    assert promised(seconds) == words
+
+
+# Acts
+
+
+def ask(boss, action, plays, **values):
+    """Send an action without, then with what it asks for."""
+    asked = act(boss, Play, action, plays)
+    assert asked.status_code == 200
+    assert asked.templates[0].name == "csplaybooks/admin/act.html"
+    assert [str(play) for play in asked.context["plays"]]
+    return act(boss, Play, action, plays, perform="1", **values)
+
+
+def test_plays_are_assigned(boss):
+    plays = PlayFactory.create_batch(2)
+    member, gone = TeamMemberFactory(), TeamMemberFactory(is_active=False)
+    refused = ask(boss, "assign_plays", plays, owner=gone.pk)
+    assert list(refused.context["form"].errors) == ["owner"]
+    assert told(ask(boss, "assign_plays", plays, owner=member.pk)) == ["2 plays: assigned."]
+    assert set(Play.objects.values_list("owner", flat=True)) == {member.pk}
+
+
+def test_contact_is_logged_by_the_member_who_made_it(csm, carla):
+    play = PlayFactory(account__csm=carla, owner=carla)
+    said = told(ask(csm, "touch_plays", [play], channel="call", direction="out", at="2026-11-16T09:00", note="Hello"))
+    assert said == ["1 play: contact logged."]
+    touch = Touch.objects.get()
+    assert (touch.by_member, touch.at, touch.note) == (carla, datetime(2026, 11, 16, 9, tzinfo=UTC), "Hello")
+
+
+def test_contact_in_the_future_is_refused(boss):
+    play = PlayFactory()
+    refused = ask(boss, "touch_plays", [play], channel="call", direction="out", at="2026-12-01T09:00")
+    assert refused.context["form"].errors == {"at": ["This lies in the future."]}
+    assert not Touch.objects.exists()
+
+
+def test_play_is_paused_and_resumed(boss):
+    play = PlayFactory()
+    refused = ask(boss, "pause_plays", [play], reason="Budget", wakes_at="2026-01-01T09:00")
+    assert refused.context["form"].errors == {"wakes_at": ["The wake-up date must lie in the future."]}
+    assert told(ask(boss, "pause_plays", [play], reason="Budget", wakes_at="2027-01-04T09:00")) == ["1 play: paused."]
+    assert Pause.objects.get().reason == "Budget"
+    assert told(act(boss, Play, "resume_plays", [play])) == ["1 play: resumed."]
+    play.refresh_from_db()
+    assert play.state == "working"
+
+
+@pytest.mark.parametrize(
+    ("action", "outcome"),
+    [("win_plays", "won"), ("lose_plays", "lost"), ("decline_plays", "declined"), ("withdraw_plays", "withdrawn")],
+)
+def test_play_is_closed(boss, action, outcome):
+    play = PlayFactory()
+    ask(boss, action, [play], reason="As they said")
+    play.refresh_from_db()
+    assert (play.stage, play.outcome, play.outcome_reason) == ("closed", outcome, "As they said")
+
+
+def test_decline_needs_a_reason(boss):
+    play = PlayFactory()
+    assert list(ask(boss, "decline_plays", [play], reason="").context["form"].errors) == ["reason"]
+    play.refresh_from_db()
+    assert play.stage == "owned"
+
+
+def test_each_play_that_is_refused_is_told(boss, monkeypatch):
+    monkeypatch.setattr(play_acts, "MOST_REFUSALS", 1)
+    owned = PlayFactory()
+    running = PlayFactory.create_batch(2)
+    start_plays(play_ids=[play.pk for play in running], now=NOW)
+    done, why, more = told(act(boss, Play, "start_plays", [owned, *running]))
+    assert done == "1 play: started."
+    assert "start is not possible: the play is running and working" in why
+    assert more == "1 play more: refused."
+
+
+def test_too_many_plays_at_once(boss, monkeypatch):
+    monkeypatch.setattr(play_acts, "MOST_PLAYS", 1)
+    plays = PlayFactory.create_batch(2)
+    assert told(act(boss, Play, "start_plays", plays)) == ["Choose at most 1 plays at once."]
+    assert set(Play.objects.values_list("stage", flat=True)) == {"owned"}
+
+
+def test_choice_of_all_plays_survives_the_page_between(boss):
+    plays = PlayFactory.create_batch(2)
+    asked = act(boss, Play, "win_plays", plays[:1], select_across="1")
+    assert len(asked.context["plays"]) == 2
+    assert 'name="select_across" value="1"' in asked.content.decode()
+    assert told(act(boss, Play, "win_plays", plays[:1], select_across="1", perform="1")) == ["2 plays: won."]
+
+
+# The tray
+
+
+def test_stuck_rows_are_put_back(boss):
+    stuck = MatchFactory(stuck_at=NOW, attempts=5, last_error="RuntimeError: no")
+    free = MatchFactory()
+    assert "RuntimeError: no" in boss.get(url(Match, "change", stuck.pk)).content.decode()
+    assert told(act(boss, Match, "retry", [stuck, free])) == ["1 put back into the queue."]
+    assert told(act(boss, Match, "retry", [stuck, free])) == ["None of these is stuck."]
+    stuck.refresh_from_db()
+    assert (stuck.stuck_at, stuck.attempts) == (None, 0)
+    play = PlayFactory(stuck_at=NOW)
+    assert told(act(boss, Play, "retry", [play])) == ["1 put back into the queue."]
+
+
+def test_acts_are_named_as_in_the_table_of_moves():
+    assert {each.verb for each in play_acts.PLAY_ACTS} == set(MOVES) - {"expire"}

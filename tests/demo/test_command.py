@@ -1,0 +1,225 @@
+"""`make demo`: everything starts, the README's third hit becomes an owned play, and ctrl-C leaves nobody behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+import psutil
+import pytest
+from django.core.management import CommandError, call_command
+
+from csplaybooks.playbooks.demo.processes import Programs
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+#: Long for a busy machine; what is waited for is asked for all the time.
+PATIENCE = 180.0
+
+
+def wait_for(what: Callable[[], Any], *, within: float = PATIENCE) -> Any:
+    """What `what` answers as soon as it is true; fails when it never is."""
+    deadline = time.monotonic() + within
+    while not (answer := what()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+    return answer
+
+
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def lines_of(stream: IO[str]) -> queue.Queue[str]:
+    """The lines of a stream as they come; an empty one at its end."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in stream:
+            lines.put(line.rstrip("\n"))
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
+
+
+class Demo:
+    """A running demo, as somebody at a terminal meets it."""
+
+    def __init__(self, database: Path, *options: str) -> None:
+        self.port = free_port()
+        self.said = database.with_suffix(".log")
+        environment = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+        environment |= {"DATABASE_URL": f"sqlite:///{database}", "SECRET_KEY": "for this test only"}
+        with self.said.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "csplaybooks_demo", "--port", str(self.port), *options],
+                cwd=CHECKOUT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        self._lines = lines_of(self.process.stdout)
+        self.family: list[psutil.Process] = []
+
+    def ready(self) -> dict[str, str]:
+        """Wait for `ready`; answers what was printed before it, by its name."""
+        printed = {}
+        while (line := self._lines.get(timeout=PATIENCE)) != "ready":
+            assert line, self.said.read_text()
+            name, _, value = line.partition(": ")
+            printed[name] = value
+        self.family = psutil.Process(self.process.pid).children(recursive=True)
+        return printed
+
+    def end(self) -> None:
+        """Leave nobody behind, whatever the test came to."""
+        for process in (*self.family, *_children(self.process.pid)):
+            if process.is_running():
+                process.kill()
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def call(address: str, token: str, body: Any = None) -> Any:
+    """What the API answers; no proxy between."""
+    request = Request(  # noqa: S310 - the demo's own address
+        address,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Authorization": f"Token {token}", "Content-Type": "application/json"},
+    )
+    with build_opener(ProxyHandler({})).open(request, timeout=30) as response:
+        return json.load(response)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    """Starts demos on one database, and ends them at last."""
+    demos: list[Demo] = []
+
+    def start_one(*options: str) -> Demo:
+        demos.append(Demo(tmp_path / "demo.sqlite3", *options))
+        return demos[-1]
+
+    yield start_one
+    for demo in demos:
+        demo.end()
+
+
+@pytest.mark.xdist_group("programs")
+def test_demo_from_an_empty_database_to_an_owned_play_and_back(start: Callable[..., Demo]) -> None:
+    demo = start("--accounts", "6")
+    printed = demo.ready()
+    address, token = printed["address"], printed["token"]
+    assert list(printed) == ["address", "csm", "ae", "manager", "token"]
+    assert address == f"http://127.0.0.1:{demo.port}"
+    assert all(len(printed[role].split(" / ")) == 2 for role in ("csm", "ae", "manager"))
+    plays = f"{address}/api/v1/plays/?account=acme"
+    assert call(plays, token)["results"] == []
+
+    hit = {
+        "source": "product",
+        "external_id": "evt-1",
+        "account": "acme",
+        "type": "feature_gate_hit",
+        "occurred_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "actor": "u-17",
+    }
+    assert call(f"{address}/api/v1/signals/", token, [hit])["stored"] == 1
+    (play,) = wait_for(lambda: [one for one in call(plays, token)["results"] if one["clocks"]])
+    assert (play["stage"], play["owner"]["name"]) == ("owned", "Carla Mendes")
+    assert {clock["target"]: clock["state"] for clock in play["clocks"]} == {
+        "first_touch": "running",
+        "closed": "running",
+    }
+
+    # Ctrl-C. The web server, the cluster and all that they started end with it.
+    assert len(demo.family) >= 6
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(timeout=PATIENCE) == 0, demo.said.read_text()
+    assert [process for process in demo.family if process.is_running()] == []
+
+    # Again: the company is there, the token is a new one, and the old one is of no use.
+    again = start()
+    printed_again = again.ready()
+    assert call(f"{printed_again['address']}/api/v1/plays/?account=acme", printed_again["token"])["results"] == [play]
+    assert printed_again["token"] != token
+    # When one of the two dies, the other does not live on alone.
+    cluster = next(process for process in again.family if process.cmdline()[-1] == "qcluster")
+    cluster.kill()
+    assert again.process.wait(timeout=PATIENCE) == 1
+    assert "The cluster ended by itself (signal 9)." in again.said.read_text()
+    assert [process for process in again.family if process.is_running()] == []
+
+
+@pytest.mark.xdist_group("programs")
+def test_ending_the_demo_while_it_makes_the_company_leaves_nothing_half_made(start: Callable[..., Demo]) -> None:
+    demo = start("--accounts", "200")
+    wait_for(lambda: "Making a sample company" in demo.said.read_text())
+    demo.process.send_signal(signal.SIGTERM)
+    assert demo.process.wait(timeout=PATIENCE) == 0, demo.said.read_text()
+    assert "Stopped." in demo.said.read_text()
+
+    whole = start("--accounts", "2")
+    printed = whole.ready()
+    whole.process.send_signal(signal.SIGTERM)
+    assert whole.process.wait(timeout=PATIENCE) == 0
+    assert printed["token"]
+    assert "Made: 2 accounts" in whole.said.read_text()
+
+
+@pytest.mark.xdist_group("programs")
+def test_programs_end_with_all_they_started_even_if_they_will_not() -> None:
+    programs = Programs()
+    stubborn = (
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "time.sleep(600)"
+    )
+    programs.start("the stubborn", [sys.executable, "-c", stubborn], os.environ)
+    parent = psutil.Process(next(iter(programs.pids())))
+    (child,) = wait_for(parent.children)
+    assert programs.ended() is None
+
+    programs.stop(hurry=lambda: True)
+
+    assert not child.is_running()
+    assert not parent.is_running()
+
+
+def test_a_port_in_use_is_told_before_the_long_work(capsys: pytest.CaptureFixture[str]) -> None:
+    # Without access to a database: the command has not got that far.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandError, match=rf"Cannot listen on 127\.0\.0\.1, port {port}"):
+            call_command("csplaybooks_demo", port=port)
+    assert capsys.readouterr().out == ""
