@@ -48,7 +48,7 @@ def calendar_value(calendar: Calendar) -> BusinessCalendar:
 def pauses_of(play_ids: Iterable[int]) -> dict[int, Pauses]:
     """The paused stretches of plays, by play id; one query. A lasting pause ends at None."""
     paused: dict[int, Pauses] = defaultdict(list)
-    rows = Interval.objects.filter(play__in=set(play_ids), state=State.PAUSED).order_by("play", "seq")
+    rows = Interval.objects.filter(play__in=set(play_ids), state=State.PAUSED).order_by("play_id", "seq")
     for play_id, valid_from, valid_to in rows.values_list("play", "valid_from", "valid_to"):
         paused[play_id].append((valid_from, valid_to))
     return paused

@@ -126,7 +126,7 @@ def matches_after(run: Run) -> dict[int, list[int]]:
     if accounts is not None:
         open_then = open_then.filter(account__in=accounts)
     answers: dict[int, list[int]] = {int(trigger_id): [] for trigger_id in run.versions}
-    for trigger_id, account_id in open_then.order_by("account").values_list("trigger", "account"):
+    for trigger_id, account_id in open_then.order_by("account_id").values_list("trigger", "account"):
         answers[trigger_id].append(account_id)
     return answers
 

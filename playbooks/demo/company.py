@@ -116,7 +116,7 @@ class _Story:
         self._customers = make_customers(random, names, start=self.start, now=now)
         self._telemetry = Telemetry(random, vendor.gated, start=self.start, now=now)
         self._relations = Relations(random, vendor, start=self.start, now=now)
-        self._work = Work(random, self._relations, self._customers)
+        self._work = Work(random, vendor, self._relations, self._customers)
         self._random = random
         self._relations.welcome([c for c in self._customers if c.joins_at is None], self.start)
 

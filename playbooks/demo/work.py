@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import cycle
 from random import Random
 from typing import Any
 
@@ -12,7 +13,7 @@ from csplaybooks.accounts.models import Finding, FindingState, Motion
 from csplaybooks.playbooks.acts.plays import close_plays, log_touch, open_play_by_hand, pause_plays, start_plays
 from csplaybooks.playbooks.demo.customers import WEEK, Customer
 from csplaybooks.playbooks.demo.relations import Relations
-from csplaybooks.playbooks.demo.vendor import PLANS
+from csplaybooks.playbooks.demo.vendor import PLANS, Vendor
 from csplaybooks.playbooks.models import Outcome, Play, Playbook, Route, Stage, State, Touch
 
 _CHANNELS = {
@@ -37,10 +38,12 @@ _WON, _LOSS, _DECLINE = 0.09, 0.04, 0.02
 class Work:
     """The days of the team: plays are taken up, waited for, won and lost."""
 
-    def __init__(self, random: Random, relations: Relations, customers: Sequence[Customer]) -> None:
+    def __init__(self, random: Random, vendor: Vendor, relations: Relations, customers: Sequence[Customer]) -> None:
         self._random = random
         self._relations = relations
         self._customers = customers
+        people = (*vendor.csms, *vendor.aes, vendor.manager)
+        self._diligence = dict(zip((person.pk for person in people), cycle(_DILIGENCE), strict=False))
         self._weeks = 1.0
         self._last: datetime | None = None
 
@@ -98,7 +101,7 @@ class Work:
             return self._random.random() < 0.15 * self._weeks
         if play.owner is None or play.owner.user is None:
             return self._random.random() < 0.95
-        return self._random.random() < _DILIGENCE[play.owner.pk % len(_DILIGENCE)]
+        return self._random.random() < self._diligence[play.owner_id]
 
     def _touch(self, plays: Sequence[Play], at: datetime) -> None:
         groups: dict[tuple[str, int], list[Play]] = {}

@@ -18,7 +18,8 @@ from csplaybooks.playbooks.pipeline.queue import work_off
 def open_plays(*, now: datetime, limit: int = 200) -> int:
     """Open plays from queued matches, oldest run first; answers how many matches were taken from the queue."""
     queue = Match.objects.filter(state=Match.State.QUEUED)
-    return work_off(queue, lambda ids: _open(ids, now), now=now, order_by=("opened_run", "pk"), limit=limit)
+    # By the id: ordering by the relation would follow the order of runs, which is newest first.
+    return work_off(queue, lambda ids: _open(ids, now), now=now, order_by=("opened_run_id", "pk"), limit=limit)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
     matches = list(
         Match.objects.filter(pk__in=match_ids)
         .select_related("account", "trigger__playbook", "version__playbook")
-        .order_by("opened_run", "pk")
+        .order_by("opened_run_id", "pk")
     )
     # Of two matches of one account and motion in one batch the first opens, the others fold.
     first: dict[tuple[int, str], Match] = {}
@@ -123,6 +124,9 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
     standing = _open_plays_of(first)
     openers = [match for key, match in first.items() if key not in standing]
     plays = build_plays([Opening(m.account_id, m.version, m.evidence, m.ceiling) for m in openers], now)
+    for opener, built in zip(openers, plays, strict=True):
+        # What the timeline calls the play is made of these; they are here already.
+        built.account, built.playbook = opener.account, opener.version.playbook
     saved = {play.uid: play for play in save_plays(plays, now)}
     opened = {match.pk: saved[play.uid] for match, play in zip(openers, plays, strict=True) if play.uid in saved}
     if len(opened) < len(openers):
@@ -150,8 +154,10 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
 
 
 def _open_plays_of(keys: Mapping[tuple[int, str], Any]) -> dict[tuple[int, str], Play]:
-    plays = Play.objects.open().filter(
-        account__in={account_id for account_id, _ in keys}, motion__in={motion for _, motion in keys}
+    plays = (
+        Play.objects.open()
+        .filter(account__in={account_id for account_id, _ in keys}, motion__in={motion for _, motion in keys})
+        .select_related("account", "playbook")
     )
     return {(play.account_id, play.motion): play for play in plays}
 

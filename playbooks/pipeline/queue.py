@@ -48,13 +48,19 @@ def work_off(
 
 def _claim(queue: WorkQuerySet, *, now: datetime, order_by: Sequence[str], limit: int) -> list[int]:
     waiting: WorkQuerySet = queue.workable_at(now)
-    first = waiting.order_by(*order_by).values("pk")
+    first: Any = waiting.order_by(*order_by).values_list("pk", flat=True)
     if connection.features.has_select_for_update_skip_locked:
-        first = first.select_for_update(skip_locked=True)
-    # The UPDATE comes first in the transaction, so that on SQLite it takes the write lock at once; its conditions are
+        # A statement of its own: PostgreSQL may run a locking subquery again for each row of the UPDATE around it,
+        # which would then claim more than the limit.
+        first = list(first.select_for_update(skip_locked=True)[:limit])
+        if not first:
+            return []
+    else:
+        first = first[:limit]
+    # On SQLite the UPDATE comes first in the transaction, so that it takes the write lock at once; its conditions are
     # checked again on the rows as they are when it gets to them.
     token = uuid.uuid4()
-    if not waiting.filter(pk__in=first[:limit]).update(claim=token):
+    if not waiting.filter(pk__in=first).update(claim=token):
         return []
     return list(queue.filter(claim=token).order_by(*order_by).values_list("pk", flat=True))
 

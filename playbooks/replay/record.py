@@ -85,7 +85,7 @@ class Record:
     first_moment: datetime
 
     def days(self) -> Iterator[tuple[date, list[Row]]]:
-        """The rows by day, in the order of time, and in that of the file within one instant; only days that have any."""
+        """The rows by day, in the order of time and, within one instant, of the file; only days that have any."""
         with _rows_of(self.path) as rows:
             placed = _placed(rows, self.first_moment)
             ordered = placed if self.in_order else _sorted(placed)

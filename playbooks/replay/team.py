@@ -26,9 +26,13 @@ _CHANNELS = {
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One open play as the team sees it. `product` is by its text in the record; `gates` were hit before the touch."""
+    """One open play as the team sees it.
+
+    `number` counts the plays from 1. `product` is by its text in the record; `gates` were hit before the touch.
+    """
 
     play_id: int
+    number: int
     customer: Customer
     motion: str
     route: Route
@@ -62,8 +66,10 @@ class Team:
         fresh = Play.objects.filter(pk__gt=self._last_play).order_by("pk")
         columns = ("pk", "account", "motion", "route", "product", "owner", "opened_at")
         for play_id, account_id, motion, route, product_id, owner_id, opened_at in fresh.values_list(*columns):
+            self.opened += 1
             job = Job(
                 play_id,
+                self.opened,
                 self._market.by_pk[account_id],
                 motion,
                 Route(route),
@@ -77,12 +83,11 @@ class Team:
                 self._tray.append(job)
             else:
                 self._plan(job, opened_at)
-            self.opened += 1
 
     def _plan(self, job: Job, start: datetime) -> None:
         """Lay down when the first touch is made: so many working hours from `start`, by the delays in turn."""
         delays = self._rule.delays
-        hours = 0 if job.route == Route.SELF_SERVE else delays[job.play_id % len(delays)]
+        hours = 0 if job.route == Route.SELF_SERVE else delays[(job.number - 1) % len(delays)]
         at = due_at(self._scene.calendar, start, timedelta(hours=hours))
         heapq.heappush(self._touches, (at or start, job.play_id))
 

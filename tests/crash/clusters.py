@@ -37,8 +37,9 @@ def is_dead(process: psutil.Process) -> bool:
         return True
 
 
-def children(process: psutil.Process) -> list[psutil.Process]:
+def children(process: psutil.Process | None) -> list[psutil.Process]:
     """The living children of a process, in the order in which they were started."""
+    assert process is not None
     try:
         return sorted((child for child in process.children() if not is_dead(child)), key=lambda child: child.pid)
     except psutil.NoSuchProcess:
@@ -82,10 +83,15 @@ class Cluster:
         self._kill(workers[number % len(workers)])
 
     def kill_monitor(self) -> None:
-        """Kill the monitor, who tells the broker what is done, and see it dead."""
+        """Kill the monitor, who tells the broker what is done, and see it dead, and another come."""
         self.workers()
+        assert self._sentinel is not None
         assert self._monitor is not None
+        known = set(children(self._sentinel))
         self._kill(self._monitor)
+        # Told from workers only by when it came: right after the death.
+        others = wait_until(lambda: set(children(self._sentinel)) - known, what="another monitor")
+        self._monitor = others.pop()
 
     def _kill(self, process: psutil.Process) -> None:
         os.kill(process.pid, signal.SIGKILL)

@@ -27,6 +27,7 @@ from csplaybooks.playbooks.models import Interval, Match, Play, PlayMatch
 from csplaybooks.playbooks.pipeline import opening
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.queue import retry_stuck
+from csplaybooks.playbooks.runs import matches_after
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -189,13 +190,24 @@ def test_one_bad_match_does_not_stop_the_others_and_ends_in_the_tray(
     assert broken() == []
 
 
+def test_the_episodes_of_a_run_are_told_in_the_order_of_its_replay_whatever_the_accounts_are_called() -> None:
+    version = recipe()
+    run, trigger = RunFactory(kind="full"), TriggerFactory(playbook=version.playbook)
+    matches = [queued(version, AccountFactory(name=name), opened_run=run) for name in ("Zed", "Acme")]
+    run.versions = {str(trigger.pk): version.pk}
+    assert matches_after(run) == {trigger.pk: [match.account_id for match in matches]}
+
+
+@pytest.mark.parametrize("folds", [False, True])
 @pytest.mark.parametrize("number", [2, 40])
 def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(
-    number: int, django_assert_max_num_queries: Any
+    number: int, folds: bool, django_assert_max_num_queries: Any
 ) -> None:
     version = recipe()
     for _ in range(number):
-        queued(version, evidence=[GAP])
+        match = queued(version, evidence=[GAP])
+        if folds:
+            PlayFactory(recipe=version, account=match.account)
     with django_assert_max_num_queries(24):
         assert open_plays(now=NOW) == number
 

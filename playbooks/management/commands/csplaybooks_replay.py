@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,11 +94,13 @@ class Command(BaseCommand):
         self.stdout.write(f"{measured['seconds']} seconds, at most {measured['peak_mb']} MB")
         if options["json"]:
             self.stdout.write(json.dumps({**report.as_document(), **measured}))
+        if broken := [name for name, count in report.violations.items() if count]:
+            raise CommandError(f"Broken invariants: {', '.join(broken)}.")
 
-    def _teller(self, started: float) -> Any:
+    def _teller(self, started: float) -> Callable[[Progress], None]:
         """Tell progress about once a second: on one line of a terminal, on lines of their own elsewhere."""
         told = started
-        end = "\r" if sys.stderr.isatty() else "\n"
+        end = "\r" if self.stderr.isatty() else "\n"
 
         def tell(progress: Progress) -> None:
             nonlocal told
@@ -116,7 +118,7 @@ class Command(BaseCommand):
         return tell
 
     def _end_line(self) -> None:
-        if sys.stderr.isatty():
+        if self.stderr.isatty():
             self.stderr.write("")
 
 
