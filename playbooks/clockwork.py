@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from csplaybooks.playbooks.business_time import Block, BusinessCalendar, due_at, moment_at_share
 from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, State
@@ -43,6 +44,11 @@ def calendar_value(calendar: Calendar) -> BusinessCalendar:
         closed_dates=frozenset(closed),
         special_dates={day: tuple(blocks) for day, blocks in special.items()},
     )
+
+
+def targets_for(document: Mapping[str, Any], route: str) -> list[Mapping[str, Any]]:
+    """The targets that a playbook promises for a route."""
+    return [target for target in document["targets"] if route in target.get("routes", [route])]
 
 
 def pauses_of(play_ids: Iterable[int]) -> dict[int, Pauses]:

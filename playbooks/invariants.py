@@ -15,8 +15,8 @@ from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, 
 from django.db.models.functions import Coalesce
 
 from csplaybooks.playbooks.business_time import due_at
-from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, working_calendar
-from csplaybooks.playbooks.models import Calendar, Clock, Interval, Match, Play, Stage
+from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, targets_for, working_calendar
+from csplaybooks.playbooks.models import Calendar, Clock, Interval, Match, Play, PlaybookVersion, Stage
 from csplaybooks.signals.models import IntakeBatch, Reading, RefusedItem, Signal
 
 
@@ -101,8 +101,8 @@ def _fired_without_play() -> QuerySet[Any]:
     )
 
 
-def _owned_without_clocks() -> QuerySet[Any]:
-    """Plays that were told to have clocks and lack those their playbook promises are found by the clock check."""
+def _unowned_with_clocks() -> QuerySet[Any]:
+    """Plays without an owner that are marked as having clocks."""
     return Play.objects.filter(clocks_started_at__isnull=False, stage=Stage.ROUTED)
 
 
@@ -121,7 +121,7 @@ _QUERIES: dict[str, Callable[[], QuerySet[Any]]] = {
     "plays_agree_with_intervals": _plays_unlike_their_interval,
     "intervals_sum_to_elapsed": _sums_unlike_elapsed,
     "fired_matches_have_play": _fired_without_play,
-    "clocks_only_on_owned_plays": _owned_without_clocks,
+    "clocks_only_on_owned_plays": _unowned_with_clocks,
     "closed_plays_have_no_ticking_clock": _closed_with_ticking_clocks,
 }
 
@@ -133,8 +133,36 @@ def violations(*, chunk: int = 2000) -> list[Violation]:
         rows = query()
         count = rows.count()
         found.append(Violation(name, count, list(rows.values_list("pk", flat=True)[:10]) if count else []))
+    found.append(_clocks_unlike_promises(chunk))
     found.append(_clocks_unlike_intervals(chunk))
     return found
+
+
+def _clocks_unlike_promises(chunk: int) -> Violation:
+    """Plays that lack a clock their playbook promises for their route, or have one it does not; in chunks."""
+    wrong: list[int] = []
+    count = 0
+    last = 0
+    promised: dict[tuple[int, str], set[str]] = {}
+    clocked = Play.objects.filter(clocks_started_at__isnull=False).order_by("pk")
+    while plays := list(clocked.filter(pk__gt=last).values_list("pk", "recipe", "route")[:chunk]):
+        last = plays[-1][0]
+        unknown = {(recipe, route) for _, recipe, route in plays} - promised.keys()
+        documents = dict(
+            PlaybookVersion.objects.filter(pk__in={recipe for recipe, _ in unknown}).values_list("pk", "document")
+        )
+        promised.update({key: {t["target"] for t in targets_for(documents[key[0]], key[1])} for key in unknown})
+        running: dict[int, set[str]] = {}
+        for play_id, target in Clock.objects.filter(play__in=[pk for pk, *_ in plays]).values_list("play", "target"):
+            running.setdefault(play_id, set()).add(target)
+        # The clock of a hand-off comes and goes with offers; playbooks do not promise it when a play opens.
+        extra = {Clock.Target.HANDOFF_ACCEPTED.value}
+        broken = [
+            pk for pk, recipe, route in plays if running.get(pk, set()) - extra != promised[recipe, route] - extra
+        ]
+        count += len(broken)
+        wrong += broken[:10]
+    return Violation("plays_have_promised_clocks", count, wrong[:10])
 
 
 def _clocks_unlike_intervals(chunk: int) -> Violation:

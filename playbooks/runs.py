@@ -7,10 +7,12 @@ mark: "known at run r" is what runs up to r had claimed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
+from django.db import transaction
 from django.db.models import Case, CharField, F, Value, When
 
 from csplaybooks.accounts.models import Account, Change
@@ -44,7 +46,8 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
     """Run the evaluator over what changed since the last run, or in full over all accounts.
 
     Answers None when nothing changed. Safe twice and at once: runs wait for each other, and what one has claimed the
-    next does not see. `now` becomes the run's moment, but never before the moment of the run before it.
+    next does not see. `now` becomes the run's moment, but never before the moment of the run before it. A playbook
+    that cannot be evaluated keeps its matches as they were and stands in the run's `errors`; the others go on.
     """
     with holding("csplaybooks:run", now):
         if not full and not (Change.objects.unclaimed().exists() or IntakeBatch.objects.unclaimed().exists()):
@@ -59,22 +62,25 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
             run.kind = Run.Kind.FULL
         known = Known.now(mark=run.pk)
         counts: dict[str, dict[str, int]] = {}
-        versions = _running_versions()
         standing = _standing(accounts)
-        for _, triggers in versions:
-            for trigger in triggers:
-                open_ids = standing.pop(trigger.trigger_id, {})
-                counts[str(trigger.trigger_id)] = _write_episodes(trigger, run, known, accounts, open_ids)
+        for version, triggers in _running_versions():
+            open_ids = {t.trigger_id: standing.pop(t.trigger_id, {}) for t in triggers}
+            try:
+                with transaction.atomic():
+                    counts.update(_run_version(version, triggers, run, known, accounts, open_ids))
+            except Exception as error:
+                logger.exception("%s could not be evaluated", version)
+                run.errors[str(version.pk)] = f"{type(error).__name__}: {error}"[:500]
+                continue
+            run.versions.update({str(trigger.trigger_id): trigger.version_id for trigger in triggers})
         # What is left are episodes of triggers that no running version has any more.
-        retired = [pk for open_ids in standing.values() for pk in open_ids.values()]
+        retired = [match.pk for matches in standing.values() for match in matches.values()]
         _close(retired, run)
-        _judge_all(versions, moment, known, _in_scope(Match.objects.all(), accounts))
-        run.versions = {str(t.trigger_id): t.version_id for _, triggers in versions for t in triggers}
         run.inputs = known.as_json()
         run.counts = counts
         run.accounts = Account.objects.count() if accounts is None else len(accounts)
         run.finished_at = now
-        run.save(update_fields=["kind", "versions", "inputs", "counts", "accounts", "finished_at"])
+        run.save(update_fields=["kind", "versions", "inputs", "counts", "errors", "accounts", "finished_at"])
         if Match.objects.filter(state=Match.State.QUEUED).exists():
             poke("work")
         report = RunReport(
@@ -139,7 +145,15 @@ def judge_held(*, now: datetime) -> int:
         if last is None or not held.exists():
             return 0
         known = Known.now(mark=last.pk)
-        freed = _judge_all(_running_versions(), max(now, last.moment), known, held)
+        asked = set(held.order_by().values_list("trigger", flat=True).distinct())
+        freed = 0
+        for version, triggers in _running_versions():
+            if asked & {trigger.trigger_id for trigger in triggers}:
+                try:
+                    with transaction.atomic():
+                        freed += _judge(version, triggers, max(now, last.moment), known, held)
+                except Exception:
+                    logger.exception("the guards of %s could not be asked", version)
         if freed:
             poke("work")
         return freed
@@ -158,22 +172,49 @@ def _in_scope(matches: MatchQuerySet, accounts: Sequence[int] | None) -> MatchQu
     return matches if accounts is None else matches.filter(account__in=accounts)
 
 
-def _standing(accounts: Sequence[int] | None) -> dict[int, dict[int, int]]:
-    """The open episodes in scope: by trigger, the match by account. One query."""
-    standing: dict[int, dict[int, int]] = {}
+class Standing(NamedTuple):
+    """An open episode: its match, and whether it may still fire."""
+
+    pk: int
+    waits: bool
+
+
+def _standing(accounts: Sequence[int] | None) -> dict[int, dict[int, Standing]]:
+    """The open episodes in scope, by trigger and account. One query."""
+    standing: dict[int, dict[int, Standing]] = {}
     rows = _in_scope(Match.objects.episode_open(), accounts).order_by()
-    for trigger_id, account_id, pk in rows.values_list("trigger", "account", "pk"):
-        standing.setdefault(trigger_id, {})[account_id] = pk
+    for trigger_id, account_id, pk, state in rows.values_list("trigger", "account", "pk", "state"):
+        waits = state in (Match.State.HELD, Match.State.QUEUED)
+        standing.setdefault(trigger_id, {})[account_id] = Standing(pk, waits)
     return standing
 
 
+def _run_version(
+    version: PlaybookVersion,
+    triggers: Sequence[TriggerVersion],
+    run: Run,
+    known: Known,
+    accounts: Sequence[int] | None,
+    standing: Mapping[int, Mapping[int, Standing]],
+) -> dict[str, dict[str, int]]:
+    """Write the episodes of one version and ask its guards; answers the counts by trigger id."""
+    counts = {
+        str(trigger.trigger_id): _write_episodes(trigger, run, known, accounts, standing[trigger.trigger_id])
+        for trigger in triggers
+    }
+    opened = any(count["opened"] for count in counts.values())
+    if opened or any(match.waits for matches in standing.values() for match in matches.values()):
+        _judge(version, triggers, run.moment, known, _in_scope(Match.objects.all(), accounts))
+    return counts
+
+
 def _write_episodes(
-    trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None, open_ids: Mapping[int, int]
+    trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None, standing: Mapping[int, Standing]
 ) -> dict[str, int]:
-    """Open and close episodes of one trigger where they changed; `open_ids` are the open ones, by account."""
+    """Open and close episodes of one trigger where they changed; `standing` are the open ones, by account."""
     hits = {hit.account_id: hit for hit in evaluate(trigger, run.moment, known, accounts)}
-    fresh = [hit for account_id, hit in hits.items() if account_id not in open_ids]
-    gone = [pk for account_id, pk in open_ids.items() if account_id not in hits]
+    fresh = [hit for account_id, hit in hits.items() if account_id not in standing]
+    gone = [match.pk for account_id, match in standing.items() if account_id not in hits]
     Match.objects.bulk_create(
         [
             Match(
@@ -206,24 +247,6 @@ def _close(match_ids: Sequence[int], run: Run) -> None:
                 output_field=CharField(),
             ),
         )
-
-
-def _judge_all(
-    versions: Iterable[tuple[PlaybookVersion, list[TriggerVersion]]],
-    moment: datetime,
-    known: Known,
-    matches: MatchQuerySet,
-) -> int:
-    """Ask the guards about those of these matches that wait; answers how many are free.
-
-    Asks first which playbooks have any: mostly none, and the guards' queries are dear.
-    """
-    asked = set(matches.unfired().order_by().values_list("trigger", flat=True).distinct())
-    return sum(
-        _judge(version, triggers, moment, known, matches)
-        for version, triggers in versions
-        if asked & {trigger.trigger_id for trigger in triggers}
-    )
 
 
 def _judge(

@@ -24,6 +24,7 @@ from csplaybooks.playbooks.models import (
     Clock,
     ClockEvent,
     Interval,
+    Match,
     Outcome,
     Pause,
     Play,
@@ -78,7 +79,7 @@ def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: da
 
 
 def assign_plays(*, play_ids: Iterable[int], owner_id: int, now: datetime, actor: Any = None) -> Answers:
-    """Make a team member the owner and holder of plays. Whoever holds an offer loses it with the old owner.
+    """Make a team member the owner and holder of plays; a paused play stays paused, with its reason and wake-up date.
 
     Raises ValidationError when the member has left.
     """
@@ -87,12 +88,14 @@ def assign_plays(*, play_ids: Iterable[int], owner_id: int, now: datetime, actor
         raise ValidationError({"owner": "This team member has left, or never was."})
 
     def move(play: Play) -> Move:
+        if play.state == State.PAUSED:
+            return Move(play.pk, Stage(play.stage), State.PAUSED, owner.pk, None, Interval.HeldBy.CUSTOMER)
         stage = Stage.OWNED if play.stage == Stage.ROUTED else Stage(play.stage)
         return Move(play.pk, stage, State.WORKING, owner.pk, owner.pk, Interval.HeldBy.MEMBER)
 
     def after(plays: Sequence[Play]) -> None:
         Play.objects.filter(pk__in=[play.pk for play in plays]).update(tray_at=None)
-        # A paused play is taken up again by it.
+        _carry_pauses_on([play.pk for play in plays if play.state == State.PAUSED])
         _fresh_clocks(plays, now)
         poke("work")
 
@@ -235,9 +238,27 @@ def close_plays(
     def after(plays: Sequence[Play]) -> None:
         _finish_clocks(plays, Clock.Target.CLOSED, now, now)
         _call_off_clocks(plays, now)
+        # There is room again at these accounts: the next sweep asks the guards about what was held for want of it.
+        Match.objects.filter(
+            account__in={play.account_id for play in plays}, state=Match.State.HELD, held_by="crowded"
+        ).update(held_until=now)
 
     text = Outcome(outcome).label + (f": {reason}" if reason else "")
     return _act(_CLOSING[Outcome(outcome)], play_ids, move, lambda play: text, now, actor, after=after)
+
+
+def _carry_pauses_on(play_ids: Sequence[int]) -> None:
+    """Give the new interval of plays that stay paused the reason and the wake-up date of the one before it."""
+    if not play_ids:
+        return
+    intervals = dict(Interval.objects.filter(play__in=play_ids, valid_to__isnull=True).values_list("play_id", "pk"))
+    last: dict[int, Pause] = {pause.play_id: pause for pause in Pause.objects.filter(play__in=play_ids).order_by("pk")}
+    Pause.objects.bulk_create(
+        [
+            Pause(play_id=play_id, interval_id=intervals[play_id], reason=pause.reason, wakes_at=pause.wakes_at)
+            for play_id, pause in last.items()
+        ]
+    )
 
 
 def _stay(play: Play, *, stage: Stage) -> Move:

@@ -31,7 +31,7 @@ class Published:
 
 
 def check_names(document: Mapping[str, Any]) -> None:
-    """Raise `DocumentError` for every signal type, meter, product or plan of a document that is not in the catalogue."""
+    """Raise `DocumentError` for every signal type, meter, product or plan of a document that there is not."""
     names = names_used(dict(document))
     errors = []
     for what, wanted, model in (

@@ -43,7 +43,7 @@ class Work:
         self._relations = relations
         self._customers = customers
         people = (*vendor.csms, *vendor.aes, vendor.manager)
-        self._diligence = dict(zip((person.pk for person in people), cycle(_DILIGENCE), strict=False))
+        self._diligence: dict[int, float] = dict(zip((person.pk for person in people), cycle(_DILIGENCE), strict=False))
         self._weeks = 1.0
         self._last: datetime | None = None
 
@@ -101,7 +101,7 @@ class Work:
             return self._random.random() < 0.15 * self._weeks
         if play.owner is None or play.owner.user is None:
             return self._random.random() < 0.95
-        return self._random.random() < self._diligence[play.owner_id]
+        return self._random.random() < self._diligence[play.owner.pk]
 
     def _touch(self, plays: Sequence[Play], at: datetime) -> None:
         groups: dict[tuple[str, int], list[Play]] = {}

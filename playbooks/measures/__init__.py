@@ -7,7 +7,20 @@ from csplaybooks.playbooks.measures.readings import AmountOverLimit, ShareOfLimi
 from csplaybooks.playbooks.measures.relationships import ChampionChanged, OpenGap
 from csplaybooks.playbooks.measures.signals import SignalCount
 
-__all__ = ["Compiled", "Known", "Measure", "Moment", "get_measure", "measures", "register"]
+__all__ = [
+    "AmountOverLimit",
+    "ChampionChanged",
+    "Compiled",
+    "Known",
+    "Measure",
+    "Moment",
+    "OpenGap",
+    "ShareOfLimit",
+    "SignalCount",
+    "get_measure",
+    "measures",
+    "register",
+]
 
 _registry: dict[str, Measure] = {}
 

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from csplaybooks.accounts.base import CatalogueQuerySet, Versioned
+from csplaybooks.playbooks.business_time import Block
 
 
 class Calendar(Versioned):
@@ -73,7 +74,8 @@ class CalendarBlock(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.calendar} {self.weekday} {self.start_minute}-{self.end_minute}"
+        day = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")[self.weekday]
+        return f"{day} {Block(self.start_minute, self.end_minute)}"
 
 
 class CalendarDay(models.Model):

@@ -28,6 +28,9 @@ class Run(models.Model):
         default=dict, help_text="What was used that is not dated truth: the maximum age of each meter."
     )
     counts = models.JSONField(default=dict, help_text="By trigger: matched, opened, closed.")
+    errors = models.JSONField(
+        default=dict, blank=True, help_text="By playbook version: why it could not be evaluated; the others were."
+    )
     accounts = models.PositiveIntegerField(default=0, help_text="How many accounts were looked at.")
     finished_at = models.DateTimeField(null=True)
 

@@ -75,6 +75,8 @@ def _next_plan(base: Entitlement | None) -> Amount:
     following = base.plan.next_plan
     before = base.plan.price_minor + base.plan.seat_price_minor * base.quantity
     after = following.price_minor + following.seat_price_minor * base.quantity
+    if after < before:
+        return _unknown("next_plan", f"{following.name} costs less than {base.plan.name}")
     return Amount(
         after - before,
         {

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import Min
 
-from csplaybooks.playbooks.clockwork import calendar_values, finish, pauses_of, set_times, working_calendar
+from csplaybooks.playbooks.clockwork import calendar_values, finish, pauses_of, set_times, targets_for, working_calendar
 from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play, Stage, Touch
 from csplaybooks.playbooks.pipeline.queue import work_off
 
@@ -40,9 +40,7 @@ def _start(play_ids: Sequence[int], now: datetime) -> None:
     calendar = Calendar.objects.filter(is_default=True).first()
     clocks = []
     for play in plays:
-        for target in play.recipe.document["targets"]:
-            if play.route not in target.get("routes", [play.route]):
-                continue
+        for target in targets_for(play.recipe.document, play.route):
             if target["counting"] == Clock.Hours.WORKING and calendar is None:
                 raise NoDefaultCalendar("no calendar is the default: run csplaybooks_setup, or mark one")
             clocks.append(

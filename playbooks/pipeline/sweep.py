@@ -30,10 +30,18 @@ def work(*, now: datetime) -> int:
 
 
 def expire_plays(*, now: datetime) -> int:
-    """Close the plays whose time has run out before anybody won or lost them."""
-    due = Play.objects.filter(stage__in=[Stage.OWNED, Stage.RUNNING], expires_at__lte=now).order_by("expires_at")
-    ids = list(due.values_list("pk", flat=True)[:BATCH])
-    answers = close_plays(play_ids=ids, outcome=Outcome.EXPIRED, now=now) if ids else {}
+    """Close the plays whose time has run out before anybody won or lost them; answers how many.
+
+    A play that nobody ever owned (it stood in the tray) is withdrawn: it would stand in the way of its motion.
+    """
+    due = Play.objects.open().filter(expires_at__lte=now).order_by("expires_at", "pk")
+    rows = list(due.values_list("pk", "stage")[:BATCH])
+    unowned = [pk for pk, stage in rows if stage == Stage.ROUTED]
+    owned = [pk for pk, stage in rows if stage != Stage.ROUTED]
+    answers = close_plays(play_ids=owned, outcome=Outcome.EXPIRED, now=now) if owned else {}
+    if unowned:
+        reason = "Its time ran out before anybody owned it."
+        answers |= close_plays(play_ids=unowned, outcome=Outcome.WITHDRAWN, reason=reason, now=now)
     return sum(answer is None for answer in answers.values())
 
 

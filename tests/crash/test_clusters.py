@@ -40,7 +40,7 @@ class Supervisor:
         self._logs = [folder / "first.log", folder / "second.log"]
         self.clusters = [Cluster(log) for log in self._logs]
         self.killed = 0
-        self.look_from_now_on()
+        self._alive_at = timezone.now()
 
     def restart(self, number: int) -> None:
         """Kill one cluster whole and start another in its place."""

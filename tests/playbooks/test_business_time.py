@@ -242,9 +242,7 @@ def test_moment_at_share() -> None:
     assert moment_at_share(OFFICE, start, hours(10), 80) == at(BERLIN, "2026-11-24 13:00").astimezone(UTC)
     assert moment_at_share(OFFICE, start, hours(10), 100) == due_at(OFFICE, start, hours(10))
     paused = [(at(BERLIN, "2026-11-23 14:00"), None)]
-    assert moment_at_share(OFFICE, start, hours(10), 10, paused) == at(BERLIN, "2026-11-23 14:00").astimezone(
-        UTC
-    )
+    assert moment_at_share(OFFICE, start, hours(10), 10, paused) == at(BERLIN, "2026-11-23 14:00").astimezone(UTC)
     assert moment_at_share(OFFICE, start, hours(10), 11, paused) is None
     with pytest.raises(ValueError, match="percent must not be negative"):
         moment_at_share(OFFICE, start, hours(10), -1)
@@ -305,8 +303,7 @@ def test_pauses_beyond_the_horizon() -> None:
 def test_elapsed_takes_out_the_union_of_pauses() -> None:
     start, end = november("23 09:00"), november("24 17:00")
     overlapping = [
-        pause(text)
-        for text in ("24 12:00 -", "23 10:00 - 23 12:00", "23 11:00 - 24 10:00", "01 00:00 - 23 09:30")
+        pause(text) for text in ("24 12:00 -", "23 10:00 - 23 12:00", "23 11:00 - 24 10:00", "01 00:00 - 23 09:30")
     ]
     assert elapsed(OFFICE, start, end) == hours(16)
     assert elapsed(OFFICE, start, end, overlapping) == hours(0.5 + 2)
@@ -392,9 +389,7 @@ def test_naive_datetimes_and_negative_amounts_are_refused() -> None:
 
 
 def test_the_horizon_ends_the_search() -> None:
-    fair = BusinessCalendar(
-        zone=BERLIN, week=((),) * 7, special_dates={date(2026, 11, 23): blocks("09:00-17:00")}
-    )
+    fair = BusinessCalendar(zone=BERLIN, week=((),) * 7, special_dates={date(2026, 11, 23): blocks("09:00-17:00")})
     before, after = at(BERLIN, "2026-11-20 12:00"), at(BERLIN, "2026-11-23 17:00")
     assert due_at(fair, before, hours(8)) == after.astimezone(UTC)
     with pytest.raises(HorizonExceeded, match="not enough open time in the ten years from 2026-11-20"):
@@ -405,9 +400,7 @@ def test_the_horizon_ends_the_search() -> None:
         next_opening(fair, after)
     with pytest.raises(HorizonExceeded):
         next_opening(fair, at(BERLIN, "2016-11-01 00:00"))
-    assert next_opening(fair, at(BERLIN, "2016-12-01 00:00")) == at(BERLIN, "2026-11-23 09:00").astimezone(
-        UTC
-    )
+    assert next_opening(fair, at(BERLIN, "2016-12-01 00:00")) == at(BERLIN, "2026-11-23 09:00").astimezone(UTC)
     for always in (None, ROUND_THE_CLOCK):
         with pytest.raises(HorizonExceeded):
             due_at(always, before, timedelta(days=3661))
@@ -435,9 +428,7 @@ def test_equal_calendars_are_one_value() -> None:
             zone=BERLIN,
             week=[list(blocks("09:00-12:00", "13:00-17:00"))[::order]] * 7,  # type: ignore[arg-type]
             closed_dates=[date(2026, 12, 25)],  # type: ignore[arg-type]
-            special_dates=dict(
-                [(date(2026, 12, 24), blocks("09:00-12:00")), (date(2026, 12, 31), ())][::order]
-            ),
+            special_dates=dict([(date(2026, 12, 24), blocks("09:00-12:00")), (date(2026, 12, 31), ())][::order]),
         )
 
     one, other = build(1), build(-1)
@@ -497,17 +488,13 @@ def days_blocks(draw: st.DrawFn) -> tuple[Block, ...]:
     count = draw(st.integers(0, 3))
     if count == 0:
         return ()
-    starts_and_ends = sorted(
-        draw(st.lists(st.integers(0, 1439), min_size=2 * count, max_size=2 * count, unique=True))
-    )
+    starts_and_ends = sorted(draw(st.lists(st.integers(0, 1439), min_size=2 * count, max_size=2 * count, unique=True)))
     if draw(st.booleans()):
         last_start = starts_and_ends[-2]
         starts_and_ends[-1] = draw(st.integers(last_start + 1, last_start + 1440))
     if count > 1 and draw(st.booleans()):
         starts_and_ends[1] = starts_and_ends[2]
-    return tuple(
-        Block(start, end) for start, end in zip(starts_and_ends[::2], starts_and_ends[1::2], strict=True)
-    )
+    return tuple(Block(start, end) for start, end in zip(starts_and_ends[::2], starts_and_ends[1::2], strict=True))
 
 
 @st.composite
@@ -516,9 +503,7 @@ def scenes(draw: st.DrawFn) -> tuple[BusinessCalendar, datetime]:
     zone, change = draw(st.sampled_from(CHANGES))
     begin = change - timedelta(minutes=draw(st.integers(0, WINDOW_MINUTES)))
     near = st.integers(-1, WINDOW_DAYS + 1).map(lambda number: (begin + timedelta(days=number)).date())
-    whole_day = st.sampled_from(
-        [blocks("00:00-24:00"), blocks("09:00-17:00"), blocks("00:00-12:00", "12:00-36:00")]
-    )
+    whole_day = st.sampled_from([blocks("00:00-24:00"), blocks("09:00-17:00"), blocks("00:00-12:00", "12:00-36:00")])
     a_day = st.one_of(days_blocks(), whole_day)
     week = tuple(draw(st.lists(a_day, min_size=7, max_size=7)))
     special = draw(st.dictionaries(near, a_day, max_size=2))
@@ -619,9 +604,7 @@ def surely_due(
 
 
 @settings(max_examples=200, deadline=None)
-@given(
-    scene=scenes(), start=instants, duration=durations, more=durations, later=durations, spans=finite_pauses
-)
+@given(scene=scenes(), start=instants, duration=durations, more=durations, later=durations, spans=finite_pauses)
 def test_due_times_and_elapsed_time_undo_each_other(
     scene: tuple[BusinessCalendar, datetime],
     start: int,

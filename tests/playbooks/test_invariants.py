@@ -242,6 +242,12 @@ def a_closed_play_with_a_ticking_clock() -> int:
     return clock.pk
 
 
+def a_promise_without_a_clock() -> int:
+    play = worked()
+    play.clocks.first().delete()
+    return play.pk
+
+
 def clock_with(**values: Any) -> int:
     """The clock of a running play, with these values put in past the acts."""
     clock = running().clocks.get()
@@ -332,6 +338,7 @@ BREAKERS: dict[str, list[Callable[[], int]]] = {
     ],
     "clocks_only_on_owned_plays": [a_routed_play_with_clocks],
     "closed_plays_have_no_ticking_clock": [a_closed_play_with_a_ticking_clock],
+    "plays_have_promised_clocks": [a_promise_without_a_clock],
     "clocks_agree_with_intervals": [
         a_due_time_that_was_patched,
         a_due_time_that_was_lost,

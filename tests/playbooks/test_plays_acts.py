@@ -26,7 +26,7 @@ from csplaybooks.playbooks.acts.plays import (
     resume_plays,
     start_plays,
 )
-from csplaybooks.playbooks.factories import (
+from csplaybooks.playbooks.factories import MatchFactory, (
     CalendarFactory,
     PlaybookFactory,
     PlaybookVersionFactory,
@@ -241,16 +241,39 @@ def test_nobody_who_left_becomes_an_owner() -> None:
             assign_plays(play_ids=[owned().pk], owner_id=member_id, now=NOW)
 
 
-def test_a_paused_play_that_is_reassigned_is_taken_up_again_with_its_clocks() -> None:
+def test_a_paused_play_that_is_reassigned_stays_paused_and_wakes_when_it_was_to() -> None:
     CalendarFactory()
     play = owned()
     work(now=NOW)
-    pause_plays(play_ids=[play.pk], reason="Holidays", now=NOW + HOUR)
+    pause_plays(play_ids=[play.pk], reason="Holidays", wakes_at=NOW + DAY, now=NOW + HOUR)
+    carla = TeamMemberFactory()
+    assert done(assign_plays(play_ids=[play.pk], owner_id=carla.pk, now=NOW + 2 * HOUR))
     assert play.clocks.get().state == "paused"
-    assert done(assign_plays(play_ids=[play.pk], owner_id=TeamMemberFactory().pk, now=NOW + 2 * HOUR))
-    clock = play.clocks.get()
-    assert (clock.state, clock.due_at) == ("running", NOW + DAY + HOUR)
+    assert wake_plays(now=NOW + DAY - timedelta(microseconds=1)) == 0
+    assert wake_plays(now=NOW + DAY) == 1
+    play.refresh_from_db()
+    assert (play.state, play.owner, play.holder) == ("working", carla, carla)
+    assert play.clocks.get().state == "running"
     assert broken() == []
+
+
+def test_a_play_whose_time_runs_out_in_the_tray_is_withdrawn_and_frees_its_motion() -> None:
+    play = PlayFactory(unowned=True, opened_at=NOW, tray_at=NOW, expires_at=NOW + DAY)
+    assert expire_plays(now=NOW + DAY) == 1
+    play.refresh_from_db()
+    assert (play.stage, play.outcome) == ("closed", "withdrawn")
+    assert "before anybody owned it" in play.outcome_reason
+    assert broken() == []
+
+
+def test_closing_a_play_makes_room_for_what_was_held_for_want_of_it() -> None:
+    play = owned()
+    held = MatchFactory(account=play.account, state="held", held_by="crowded", held_until=None)
+    other = MatchFactory(account=play.account, state="held", held_by="unhealthy", held_until=None)
+    close_plays(play_ids=[play.pk], outcome="won", now=NOW + HOUR)
+    held.refresh_from_db()
+    other.refresh_from_db()
+    assert (held.held_until, other.held_until) == (NOW + HOUR, None)
 
 
 def test_a_contact_starts_a_play_and_may_have_been_made_before() -> None:

@@ -19,6 +19,7 @@ from csplaybooks.accounts.factories import AccountFactory, ProductFactory
 from csplaybooks.accounts.models import Account, Change
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft, set_playbook_active
 from csplaybooks.playbooks.acts.setup import set_up
+from csplaybooks.playbooks.measures import SignalCount
 from csplaybooks.playbooks.models import Match, Playbook, Run, Trigger
 from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.runs import judge_held, matches_after, replay_run, run_triggers
@@ -96,6 +97,7 @@ def test_a_run_claims_everything_that_was_told_once(library):
     account("acme")
     gate_hits("acme", 1)
     report = run_triggers(now=NOW)
+    assert report is not None
     assert not IntakeBatch.objects.unclaimed().exists()
     assert not Change.objects.unclaimed().exists()
     assert set(IntakeBatch.objects.values_list("seen_by_run", flat=True)) == {report.run_id}
@@ -128,6 +130,7 @@ def test_only_accounts_with_news_are_looked_at(library, django_assert_max_num_qu
     run_triggers(now=NOW)
     gate_hits("bolt", 1)
     report = run_triggers(now=NOW)
+    assert report is not None
     assert report.accounts == 1
     set_facts(
         account_ids=[Account.objects.get(name="core").pk],
@@ -136,7 +139,9 @@ def test_only_accounts_with_news_are_looked_at(library, django_assert_max_num_qu
         now=NOW,
         actor=None,
     )
-    assert run_triggers(now=NOW).accounts == 1
+    second = run_triggers(now=NOW)
+    assert second is not None
+    assert second.accounts == 1
     assert_all_runs_replay()
 
 
@@ -151,6 +156,7 @@ def test_a_published_version_is_news_for_all_and_closes_what_it_no_longer_matche
     save_draft(text=playbook.draft.replace("at_least: 3", "at_least: 5"), now=NOW)
     publish_playbook(playbook_id=playbook.pk, now=NOW)
     report = run_triggers(now=NOW)
+    assert report is not None
     assert report.accounts == 2
     assert open_matches() == ["bolt"]
     assert_all_runs_replay()
@@ -340,6 +346,31 @@ def _happen(what: str, name: str, value: int, now: datetime, number: int, ids: d
             text = text.replace(f"at_least: {old}", f"at_least: {value}")
         save_draft(text=text, now=now)
         publish_playbook(playbook_id=playbook.pk, now=now)
+
+
+def test_a_playbook_that_cannot_be_evaluated_does_not_stop_the_others(library, monkeypatch):
+    account("acme")
+    seats("acme", 19, 20)
+    gate_hits("acme", 1, 2, 3)
+
+    def broken(*args: Any) -> None:
+        raise ZeroDivisionError("a measure of a host")
+
+    monkeypatch.setattr(SignalCount, "words", broken)
+    run_triggers(now=NOW)
+    run = Run.objects.get()
+    gates = Playbook.objects.get(key="gate_knocker").published
+    assert gates is not None
+    assert run.errors == {str(gates.pk): "ZeroDivisionError: a measure of a host"}
+    assert gates.pk not in run.versions.values()
+    assert open_matches() == []
+    assert open_matches("seats_above_80") == ["acme"]
+    assert_all_runs_replay()
+
+    monkeypatch.undo()
+    run_triggers(now=NOW, full=True)
+    assert open_matches() == ["acme"]
+    assert_all_runs_replay()
 
 
 def test_versions_a_run_used_are_kept(library):
