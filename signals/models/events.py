@@ -13,7 +13,6 @@ from csplaybooks.accounts.models import Account
 from csplaybooks.signals.models.intake import IntakeBatch
 from csplaybooks.signals.models.kinds import Meter, SignalType, Source
 
-
 #: The largest amount of a reading or value of a signal, either way. Comparisons multiply thousandths by per cents of
 #: up to 1,000, and must stay inside 64 bits.
 LARGEST_NUMBER = 9 * 10**12

@@ -26,8 +26,9 @@ from csplaybooks.playbooks.acts.plays import (
     resume_plays,
     start_plays,
 )
-from csplaybooks.playbooks.factories import MatchFactory, (
+from csplaybooks.playbooks.factories import (
     CalendarFactory,
+    MatchFactory,
     PlaybookFactory,
     PlaybookVersionFactory,
     PlayFactory,
