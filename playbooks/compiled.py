@@ -36,10 +36,10 @@ class LateMoment(Expression):
         super().__init__(output_field=DateTimeField())
         self.offset = offset
 
-    def __add__(self, span: Any) -> LateMoment:
+    def __add__(self, span: Any) -> LateMoment:  # type: ignore[override]
         return LateMoment(self.offset + span) if isinstance(span, timedelta) else NotImplemented
 
-    def __sub__(self, span: Any) -> LateMoment:
+    def __sub__(self, span: Any) -> LateMoment:  # type: ignore[override]
         return LateMoment(self.offset - span) if isinstance(span, timedelta) else NotImplemented
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]

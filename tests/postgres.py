@@ -43,9 +43,7 @@ def throwaway_server(binaries: Path) -> Iterator[str]:
     are root (it refuses root), and without fsync: its data need not outlive it.
     """
     owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
-    as_owner: dict[str, Any] = (
-        {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
-    )
+    as_owner: dict[str, Any] = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
     folder = Path(tempfile.mkdtemp(prefix="csplaybooks-postgres-"))
     try:
         password = secrets.token_hex(16)

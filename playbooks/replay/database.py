@@ -103,7 +103,7 @@ def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     if one["ENGINE"] != other["ENGINE"]:
         return False
     if one["ENGINE"] == _SQLITE:
-        return os.path.realpath(one["NAME"]) == os.path.realpath(other["NAME"])
+        return os.path.realpath(str(one["NAME"])) == os.path.realpath(str(other["NAME"]))
     return all(str(one.get(key) or "") == str(other.get(key) or "") for key in ("NAME", "HOST", "PORT"))
 
 
@@ -115,7 +115,7 @@ def _in_place_of_the_default(settings: dict[str, Any]) -> Iterator[None]:
     usual = connections[DEFAULT_DB_ALIAS]
     connection = ConnectionHandler({DEFAULT_DB_ALIAS: settings})[DEFAULT_DB_ALIAS]
     # With DEBUG every query would be explained and kept.
-    connection.make_debug_cursor = connection.make_cursor
+    connection.make_debug_cursor = connection.make_cursor  # type: ignore[assignment, method-assign]
     connections[DEFAULT_DB_ALIAS] = connection
     try:
         yield

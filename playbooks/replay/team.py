@@ -140,9 +140,8 @@ class Team:
     def _close(self, day: date, now: datetime) -> None:
         decided: dict[tuple[Outcome, str], list[int]] = defaultdict(list)
         for job in self.jobs.values():
-            outcome = self._outcome(job, day, now)
-            if outcome is not None:
-                decided[outcome].append(job.play_id)
+            if (end := self._outcome(job, day, now)) is not None:
+                decided[end].append(job.play_id)
         for (outcome, reason), play_ids in decided.items():
             answers = close_plays(play_ids=play_ids, outcome=outcome, reason=reason, now=now)
             for play_id in (play_id for play_id, refused in answers.items() if refused is None):

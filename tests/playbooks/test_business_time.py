@@ -443,7 +443,7 @@ def test_equal_calendars_are_one_value() -> None:
     with pytest.raises(TypeError):
         one.special_dates[date(2027, 1, 1)] = ()  # type: ignore[index]
     with pytest.raises(AttributeError):
-        one.zone = "UTC"  # type: ignore[misc]
+        one.zone = "UTC"
 
 
 def test_blocks_on_a_date() -> None:

@@ -244,7 +244,7 @@ def a_closed_play_with_a_ticking_clock() -> int:
 
 def a_promise_without_a_clock() -> int:
     play = worked()
-    play.clocks.first().delete()
+    play.clocks.order_by("pk")[:1].get().delete()
     return play.pk
 
 

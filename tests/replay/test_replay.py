@@ -21,6 +21,9 @@ from tests.replay.records import BAD, START, story, write
 RULES = Rules(review_days=20, gap_days=25)
 
 
+Told = tuple[Report, list[Progress]]
+
+
 class _Undone(Exception):
     """Ends a transaction that must leave nothing."""
 
@@ -31,9 +34,7 @@ def replayed(path: Path, rules: Rules = RULES, told: list[Progress] | None = Non
 
 
 @pytest.fixture(scope="module")
-def told(
-    tmp_path_factory: Any, django_db_setup: None, django_db_blocker: Any
-) -> Iterator[tuple[Report, list[Progress]]]:
+def told(tmp_path_factory: Any, django_db_setup: None, django_db_blocker: Any) -> Iterator[Told]:
     """The story, replayed once for all tests of this file that only read, and undone after them."""
     progress: list[Progress] = []
     path = write(tmp_path_factory.mktemp("record") / "story.csv", story())
@@ -47,7 +48,7 @@ def told(
 
 
 @pytest.fixture
-def report(told: tuple[Report, list[Progress]]) -> Report:
+def report(told: Told) -> Report:
     """The report of the story."""
     return told[0]
 
@@ -89,22 +90,24 @@ def test_every_cut_of_the_plays_adds_up(report: Report) -> None:
     assert {sum(report.plays[cut].values()) for cut in ("by_trigger", "by_route", "by_outcome", "by_stage")} == {total}
 
 
-def test_all_days_are_ticked_and_told(told: tuple[Report, list[Progress]]) -> None:
+def test_all_days_are_ticked_and_told(told: Told) -> None:
     report, progress = told
     assert (report.days, report.first_day, report.last_day) == (50, "2024-01-01", "2024-02-19")
     assert [each.day for each in progress] == [START.date() + timedelta(days=number) for number in range(50)]
     assert progress[-1].rows == progress[-1].of == len(story())
-    assert Run.objects.order_by("pk").last().moment == START + timedelta(days=50)
+    assert Run.objects.latest("pk").moment == START + timedelta(days=50)
 
 
 def test_nothing_bears_a_moment_of_the_wall_clock(report: Report) -> None:
     end = START + timedelta(days=50)
-    for model, name in ((Run, "finished_at"), (TimelineEntry, "recorded_at"), (Play, "updated_at"), (Touch, "at")):
+    written: dict[Any, str] = {
+        **dict.fromkeys((Account, Play, Playbook, TeamMember), "updated_at"),
+        **{Run: "finished_at", TimelineEntry: "recorded_at", Touch: "at"},
+    }
+    for model, name in written.items():
         moments = list(model.objects.order_by().values_list(name, flat=True))
         assert moments
         assert START <= min(moments) <= max(moments) <= end
-    for model in (Account, Playbook, TeamMember):
-        assert {moment <= end for moment in model.objects.order_by().values_list("updated_at", flat=True)} == {True}
 
 
 def test_readings_say_active_users_of_28_days_against_the_licence(report: Report) -> None:
@@ -125,7 +128,8 @@ def test_seat_play_is_won_when_users_stay_above_the_licence(report: Report) -> N
     # Both seat triggers held on that day: one opened the play, the other was added to it.
     matches = Match.objects.filter(play=play).order_by("pk")
     assert [match.state for match in matches] == [Match.State.FIRED, Match.State.FOLDED]
-    assert play.touches.get().at < play.closed_at == datetime(2024, 2, 8, tzinfo=UTC)
+    assert play.closed_at == datetime(2024, 2, 8, tzinfo=UTC)
+    assert play.touches.get().at < play.closed_at
     held = Entitlement.objects.current().get(account=acme(), subscription="platform")
     assert (held.quantity, held.mrr_minor) == (10, 10_000 + 10 * 2_000)
     line = Movement.objects.get(account=acme(), motion=Motion.SEAT_EXPANSION)
@@ -135,6 +139,7 @@ def test_seat_play_is_won_when_users_stay_above_the_licence(report: Report) -> N
 def test_first_row_in_another_product_is_a_cross_sell_that_wins_its_play(report: Report) -> None:
     assert report.cross_sells == {"happened": 1, "with_play": 1}
     line = Movement.objects.get(motion=Motion.CROSS_SELL)
+    assert line.product is not None
     assert (line.account, line.product.name, line.amount_minor) == (acme(), "beta", 25_000)
     held = Entitlement.objects.current().get(account=acme(), product=line.product)
     assert (held.valid_from, held.mrr_minor) == (START + timedelta(days=40, hours=15), 25_000)
@@ -148,7 +153,9 @@ def test_ledger_and_holdings_agree(report: Report) -> None:
 
 def test_same_rows_again_are_duplicates(report: Report, tmp_path: Path) -> None:
     items = [row.item for _, rows in open_record(write(tmp_path / "again.csv", story())).days() for row in rows]
-    answer = take_in_signals(items=items, now=START + timedelta(days=50))
+    with transaction.atomic():
+        answer = take_in_signals(items=items, now=START + timedelta(days=50))
+        transaction.set_rollback(True)
     assert (answer.duplicate, answer.refused, answer.stored) == (report.rows.stored, BAD, 0)
 
 
