@@ -10,10 +10,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db import transaction
-from django.db.models import Case, CharField, F, Value, When
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import Case, CharField, F, Max, Q, QuerySet, Value, When
 
 from csplaybooks.accounts.models import Account, Change
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
@@ -46,18 +46,22 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
     """Run the evaluator over what changed since the last run, or in full over all accounts.
 
     Answers None when nothing changed. Safe twice and at once: runs wait for each other, and what one has claimed the
-    next does not see. `now` becomes the run's moment, but never before the moment of the run before it. A playbook
+    next does not see. `now` becomes the run's moment, but never before the moment of the run before it, nor before
+    what it has claimed was told: while a run waits for the one before it, more comes in. A playbook
     that cannot be evaluated keeps its matches as they were and stands in the run's `errors`; the others go on.
     """
     with holding("csplaybooks:run", now):
-        if not full and not (Change.objects.unclaimed().exists() or IntakeBatch.objects.unclaimed().exists()):
-            return None
         last = Run.objects.order_by("-pk").first()
-        moment = max(now, last.moment) if last else now
-        run = Run.objects.create(kind=Run.Kind.FULL if full else Run.Kind.CHANGED, moment=moment)
-        IntakeBatch.objects.unclaimed().update(seen_by_run=run.pk)
-        Change.objects.unclaimed().update(seen_by_run=run.pk)
-        accounts = None if full else changed_accounts(run.pk)
+        if not full and not _anything_new(last, now):
+            return None
+        run = Run.objects.create(kind=Run.Kind.FULL if full else Run.Kind.CHANGED, moment=now)
+        moments = [now, last.moment] if last else [now]
+        for inputs in (IntakeBatch.objects, Change.objects):
+            inputs.unclaimed().update(seen_by_run=run.pk)
+            told = inputs.filter(seen_by_run=run.pk).aggregate(latest=Max("recorded_at"))["latest"]
+            moments += [told] if told else []
+        run.moment = max(moments)
+        accounts = None if full else changed_accounts(run)
         if accounts is None:
             run.kind = Run.Kind.FULL
         known = Known.now(mark=run.pk)
@@ -68,6 +72,10 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
             try:
                 with transaction.atomic():
                     counts.update(_run_version(version, triggers, run, known, accounts, open_ids))
+            except (OperationalError, InterfaceError):
+                # The database's trouble and not the playbook's (a deadlock, a lost connection): the whole run is
+                # rolled back and its inputs stay unclaimed.
+                raise
             except Exception as error:
                 logger.exception("%s could not be evaluated", version)
                 run.errors[str(version.pk)] = f"{type(error).__name__}: {error}"[:500]
@@ -80,7 +88,7 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
         run.counts = counts
         run.accounts = Account.objects.count() if accounts is None else len(accounts)
         run.finished_at = now
-        run.save(update_fields=["kind", "versions", "inputs", "counts", "errors", "accounts", "finished_at"])
+        run.save(update_fields=["kind", "moment", "versions", "inputs", "counts", "errors", "accounts", "finished_at"])
         if Match.objects.filter(state=Match.State.QUEUED).exists():
             poke("work")
         report = RunReport(
@@ -94,12 +102,33 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
     return report
 
 
-def changed_accounts(run_id: int) -> list[int] | None:
-    """The accounts that the inputs claimed by a run touch; None where that is all of them, or too many to list."""
-    changes = Change.objects.filter(seen_by_run=run_id)
+def _anything_new(last: Run | None, now: datetime) -> bool:
+    if Change.objects.unclaimed().exists() or IntakeBatch.objects.unclaimed().exists():
+        return True
+    return last is not None and _ripened(last.moment, now).exists()
+
+
+def _ripened(after: datetime, until: datetime) -> QuerySet[Any]:
+    """Batches with future-dated items whose time has come in `(after, until]`: between two runs' moments."""
+    ripened: QuerySet[Any] = IntakeBatch.objects.filter(ripens_at__gt=after, ripens_at__lte=until)
+    return ripened
+
+
+def changed_accounts(run: Run) -> list[int] | None:
+    """The accounts that a run has news of; None where that is all of them, or too many to list.
+
+    News is what the run has claimed, and what earlier runs had claimed too soon: items dated ahead of their moment.
+    """
+    changes = Change.objects.filter(seen_by_run=run.pk)
     if changes.filter(account__isnull=True).exists():
         return None
-    batches = IntakeBatch.objects.filter(seen_by_run=run_id).values("pk")
+    batches = IntakeBatch.objects.filter(seen_by_run=run.pk).values("pk")
+    last = Run.objects.filter(pk__lt=run.pk).order_by("-pk").first()
+    if last is not None:
+        # Ids first: nearly always there is none, and the question below stays the plain one.
+        ripened = list(_ripened(last.moment, run.moment).filter(seen_by_run__lt=run.pk).values_list("pk", flat=True))
+        if ripened:
+            batches = IntakeBatch.objects.filter(Q(seen_by_run=run.pk) | Q(pk__in=ripened)).values("pk")
     ids: set[int] = set(changes.order_by().values_list("account", flat=True).distinct())
     for events in (Signal.objects.filter(batch__in=batches), Reading.objects.filter(batch__in=batches)):
         ids.update(events.order_by().values_list("account", flat=True).distinct()[: MOST_CHANGED_ACCOUNTS + 1])
@@ -112,7 +141,7 @@ def replay_run(run: Run) -> dict[int, list[int]]:
     Equals `matches_after(run)` exactly, whatever has arrived since.
     """
     known = Known.from_json(run.pk, run.inputs)
-    accounts = None if run.kind == Run.Kind.FULL else changed_accounts(run.pk)
+    accounts = None if run.kind == Run.Kind.FULL else changed_accounts(run)
     versions = PlaybookVersion.objects.in_bulk(set(run.versions.values()))
     keys = dict(Trigger.objects.filter(pk__in=run.versions).values_list("pk", "key"))
     answers: dict[int, list[int]] = {}
@@ -127,7 +156,7 @@ def replay_run(run: Run) -> dict[int, list[int]]:
 
 def matches_after(run: Run) -> dict[int, list[int]]:
     """The episodes that stood open after a run, over the accounts it looked at: account ids by trigger id."""
-    accounts = None if run.kind == Run.Kind.FULL else changed_accounts(run.pk)
+    accounts = None if run.kind == Run.Kind.FULL else changed_accounts(run)
     open_then = Match.objects.open_after(run.pk).filter(trigger__in=run.versions)
     if accounts is not None:
         open_then = open_then.filter(account__in=accounts)
@@ -152,6 +181,8 @@ def judge_held(*, now: datetime) -> int:
                 try:
                     with transaction.atomic():
                         freed += _judge(version, triggers, max(now, last.moment), known, held)
+                except (OperationalError, InterfaceError):
+                    raise
                 except Exception:
                     logger.exception("the guards of %s could not be asked", version)
         if freed:

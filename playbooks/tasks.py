@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from csplaybooks.conf import csplaybooks_settings
@@ -26,9 +27,11 @@ def run_changed() -> str:
 def run_full() -> str:
     """Evaluate all accounts, once in each slot of `FULL_RUN_MINUTES`."""
     now = timezone.now()
-    if not due("csplaybooks:full_run", timedelta(minutes=csplaybooks_settings.FULL_RUN_MINUTES), now):
-        return "not due"
-    report = run_triggers(now=now, full=True)
+    # The slot is claimed in the transaction of the run: a worker that dies gives it back.
+    with transaction.atomic():
+        if not due("csplaybooks:full_run", timedelta(minutes=csplaybooks_settings.FULL_RUN_MINUTES), now):
+            return "not due"
+        report = run_triggers(now=now, full=True)
     sweeping.work(now=timezone.now())
     return f"run {report.run_id}" if report else "nothing"
 

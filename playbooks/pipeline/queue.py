@@ -39,6 +39,7 @@ def work_off(
         try:
             with transaction.atomic():
                 act(ids)
+                _forget_attempts(queue.model, ids)
         except Exception:
             logger.exception("a batch of %d %s failed; trying row by row", len(ids), queue.model._meta.verbose_name)
             for pk in ids:
@@ -52,7 +53,10 @@ def _claim(queue: WorkQuerySet, *, now: datetime, order_by: Sequence[str], limit
     if connection.features.has_select_for_update_skip_locked:
         # A statement of its own: PostgreSQL may run a locking subquery again for each row of the UPDATE around it,
         # which would then claim more than the limit.
-        first = list(first.select_for_update(skip_locked=True)[:limit])
+        # Without the lock on keys, where there is a choice: a worker that writes a row which points at one of these
+        # is no reason to pass it by.
+        no_key = connection.features.has_select_for_no_key_update
+        first = list(first.select_for_update(skip_locked=True, no_key=no_key)[:limit])
         if not first:
             return []
     else:
@@ -69,6 +73,7 @@ def _try_alone(model: Any, act: Callable[[Sequence[int]], None], pk: int, now: d
     try:
         with transaction.atomic():
             act([pk])
+            _forget_attempts(model, [pk])
     except Exception as error:
         logger.exception("%s %s failed", model._meta.verbose_name, pk)
         later = now + timedelta(seconds=csplaybooks_settings.RETRY_SECONDS)
@@ -81,6 +86,11 @@ def _try_alone(model: Any, act: Callable[[Sequence[int]], None], pk: int, now: d
                 When(attempts__gte=last_attempt, then=Value(now)), default=None, output_field=DateTimeField(null=True)
             ),
         )
+
+
+def _forget_attempts(model: Any, ids: Sequence[int]) -> None:
+    """The rows have come through: at the next step of the pipeline they have all their attempts again."""
+    model.objects.filter(pk__in=ids, attempts__gt=0).update(attempts=0, last_error="", next_try_at=None)
 
 
 def retry_stuck(model: Any, ids: Sequence[int]) -> int:

@@ -39,8 +39,9 @@ class Tally:
 class Report:
     """The figures of a replay. `plays` are counted by trigger, route, outcome and stage; each adds up to the total.
 
-    `rows` are those of the record, `derived` the signals that follow from them, `readings` what was read. Amounts are
-    in minor units.
+    `rows` are those of the record, `derived` the signals that follow from them, `readings` what was read. `failures`
+    counts the runs in which a playbook could not be evaluated, and the rows of the pipeline that failed. Amounts are in
+    minor units.
     """
 
     rows: Tally
@@ -56,8 +57,14 @@ class Report:
     plays: dict[str, Any]
     clocks: dict[str, dict[str, int]]
     mrr_minor: dict[str, int]
+    failures: dict[str, int]
     violations: dict[str, int]
     rules: list[str] = field(default_factory=list)
+
+    @property
+    def broken(self) -> list[str]:
+        """What is not as it must be: failures that happened, invariants that do not hold."""
+        return [name for name, count in (*self.failures.items(), *self.violations.items()) if count]
 
     def as_document(self) -> dict[str, Any]:
         """The figures as one JSON object; `seconds` and `peak_mb` are for whoever measured them to add."""
@@ -76,6 +83,7 @@ class Report:
             "matches": self.matches,
             "clocks": self.clocks,
             "mrr_minor": self.mrr_minor,
+            "failures": self.failures,
         }
 
     def as_text(self) -> str:
@@ -109,11 +117,10 @@ class Report:
             *(f"  - {rule}" for rule in self.rules),
             "",
         ]
-        broken = {name: count for name, count in self.violations.items() if count}
         lines.append(
-            f"Broken invariants: {_counts(broken)}"
-            if broken
-            else f"All {len(self.violations)} invariants hold: {', '.join(self.violations)}"
+            f"Broken: {', '.join(self.broken)}"
+            if self.broken
+            else f"Nothing failed, and all {len(self.violations)} invariants hold: {', '.join(self.violations)}"
         )
         return "\n".join(lines)
 
@@ -166,6 +173,10 @@ def make_report(
         mrr_minor={
             "ledger": Movement.objects.aggregate(total=Sum("amount_minor"))["total"] or 0,
             "held": held or 0,
+        },
+        failures={
+            "runs_with_errors": Run.objects.exclude(errors={}).count(),
+            "failed_rows": sum(model.objects.exclude(last_error="").count() for model in (Match, Play)),
         },
         violations={violation.invariant: violation.count for violation in violations()},
         rules=rules.words(),

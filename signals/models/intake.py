@@ -28,6 +28,10 @@ class IntakeBatch(Marked):
     conflict = models.PositiveIntegerField()
     refused = models.PositiveIntegerField()
 
+    ripens_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the last of its future-dated items counts; null if it holds none."
+    )
+
     objects: Any = MarkedQuerySet.as_manager()
 
     class Meta:
@@ -38,6 +42,8 @@ class IntakeBatch(Marked):
             models.Index(fields=["id"], name="csp_batch_unclaimed", condition=Q(seen_by_run__isnull=True)),
             # What a run (and those after it) was told: replays, and the scope of a run.
             models.Index(fields=["seen_by_run"], name="csp_batch_seen_by_run"),
+            # A run looks again at the accounts of batches whose time has come; few senders' clocks run ahead.
+            models.Index(fields=["ripens_at"], name="csp_batch_ripens", condition=Q(ripens_at__isnull=False)),
         ]
         constraints = [
             models.CheckConstraint(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +17,7 @@ from csplaybooks.accounts.acts.companies import set_facts
 from csplaybooks.accounts.acts.reviews import NewFinding, log_qbr
 from csplaybooks.accounts.factories import AccountFactory, ProductFactory
 from csplaybooks.accounts.models import Account, Change
+from csplaybooks.playbooks import runs
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft, set_playbook_active
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.measures import SignalCount
@@ -346,6 +347,48 @@ def _happen(what: str, name: str, value: int, now: datetime, number: int, ids: d
             text = text.replace(f"at_least: {old}", f"at_least: {value}")
         save_draft(text=text, now=now)
         publish_playbook(playbook_id=playbook.pk, now=now)
+
+
+def test_an_item_dated_ahead_is_looked_at_when_its_time_comes_without_other_news(library):
+    account("acme")
+    seats("acme", 15, 20)
+    soon = NOW + timedelta(minutes=5)
+    take_in_signals(
+        items=[
+            {
+                "source": "product",
+                "external_id": f"ahead-{number}",
+                "account": "acme",
+                "type": "feature_gate_hit",
+                "occurred_at": soon.isoformat(),
+            }
+            for number in range(3)
+        ],
+        now=NOW,
+    )
+    run_triggers(now=NOW)
+    assert open_matches() == []
+    assert run_triggers(now=soon - timedelta(seconds=1)) is None
+    report = run_triggers(now=soon)
+    assert report is not None
+    assert report.accounts == 1
+    assert open_matches() == ["acme"]
+    assert run_triggers(now=soon + timedelta(seconds=1)) is None
+    assert_all_runs_replay()
+
+
+def test_trouble_of_the_database_leaves_the_inputs_unclaimed(library, monkeypatch):
+    account("acme")
+    gate_hits("acme", 1)
+
+    def deadlock(*args: Any) -> None:
+        raise OperationalError("deadlock detected")
+
+    monkeypatch.setattr(runs, "_run_version", deadlock)
+    with pytest.raises(OperationalError):
+        run_triggers(now=NOW)
+    assert not Run.objects.exists()
+    assert IntakeBatch.objects.unclaimed().count() == 1
 
 
 def test_a_playbook_that_cannot_be_evaluated_does_not_stop_the_others(library, monkeypatch):

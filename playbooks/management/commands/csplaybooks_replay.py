@@ -94,8 +94,8 @@ class Command(BaseCommand):
         self.stdout.write(f"{measured['seconds']} seconds, at most {measured['peak_mb']} MB")
         if options["json"]:
             self.stdout.write(json.dumps({**report.as_document(), **measured}))
-        if broken := [name for name, count in report.violations.items() if count]:
-            raise CommandError(f"Broken invariants: {', '.join(broken)}.")
+        if report.broken:
+            raise CommandError(f"Broken: {', '.join(report.broken)}.")
 
     def _teller(self, started: float) -> Callable[[Progress], None]:
         """Tell progress about once a second: on one line of a terminal, on lines of their own elsewhere."""
