@@ -109,7 +109,7 @@ def raising(error: Any) -> Any:
         (lambda: ProtectedError(SECRET, set()), 409, "still_referred_to"),
         (lambda: Problem(status=418, code="teapot", message="Short and stout."), 418, "teapot"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_every_refusal_is_a_problem_document(error, status, code, faults):
     response = raising(error)

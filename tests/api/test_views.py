@@ -172,7 +172,7 @@ def answering(answer: Any, **headers: Any) -> Any:
         object(),
         3 + 1j,
     ],
-    ids=repr,
+    ids=["nan", "inf in a list", "-inf in a dict", "Decimal nan", "Decimal inf", "object", "complex"],
 )
 def test_what_is_no_json_is_not_written(answer, caplog):
     heard = []
