@@ -193,7 +193,8 @@ def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(
     TeamMemberFactory(open_play_cap=100)
     for _ in range(number):
         routed(recipe)
-    with django_assert_max_num_queries(26):
+    # PostgreSQL takes one more than SQLite: it locks what it claims in a statement of its own.
+    with django_assert_max_num_queries(27):
         assert assign_owners(now=NOW) == number
 
 
