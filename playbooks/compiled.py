@@ -25,6 +25,9 @@ MOST_ACCOUNTS = 256
 #: So many queries are kept in one process.
 _MOST_KEPT = 500
 
+#: Rows are read so many at a time.
+_CHUNK = 2000
+
 #: The ids that stand for accounts in a kept query go down from here; no row has a negative id.
 _FIRST_STAND_IN = -(10**15)
 
@@ -60,7 +63,7 @@ class LateMark(Expression):
 
 @dataclass(frozen=True)
 class _Kept:
-    """A query with its text; `select` is what its rows are read by. No text: it can never find anything."""
+    """A query with its text; `select` is what its rows are read by."""
 
     query: Any
     using: str
@@ -85,8 +88,11 @@ def ask(
 
     `definition` and `audience` are all of a trigger that `build` reads.
     """
+    conditions = [condition for group in definition["any"] for condition in group["all"]]
     kept = None
-    if moment.accounts is None or 0 < len(moment.accounts) <= MOST_ACCOUNTS:
+    if (moment.accounts is None or 0 < len(moment.accounts) <= MOST_ACCOUNTS) and all(
+        get_measure(condition["measure"]).moment_is_a_parameter for condition in conditions
+    ):
         kept = _find(build, definition, audience, moment)
     if kept is None:
         query, columns = build(moment)
@@ -121,8 +127,8 @@ def _build(build: Build, known: Known, size: int | None) -> _Kept | None:
         using = query.db
         compiler = query.query.get_compiler(using)
         sql, params = compiler.as_sql()
-    except (AttributeError, TypeError, EmptyResultSet):
-        # A measure that needs the moment itself (its calendar day, say) is built anew for each.
+    except EmptyResultSet:
+        # It can never find anything, and Django knows; it is asked to say so each time.
         return None
     names = list(query.query.selected or [*query.query.values_select, *query.query.annotation_select])
     return _Kept(query.query, using, names, compiler.select, compiler.col_count, sql, tuple(params), columns)
@@ -147,6 +153,5 @@ def _rows(kept: _Kept, moment: Moment) -> Iterator[dict[str, Any]]:
     compiler.select, compiler.col_count = kept.select, kept.col_count
     with connection.cursor() as cursor:
         cursor.execute(kept.sql, tuple(bound(param) for param in kept.params))
-        rows = cursor.fetchall()
-    for row in compiler.results_iter(results=[rows]):
-        yield dict(zip(kept.names, row, strict=True))
+        for row in compiler.results_iter(results=iter(lambda: cursor.fetchmany(_CHUNK), [])):
+            yield dict(zip(kept.names, row, strict=True))

@@ -121,6 +121,10 @@ class Measure:
     takes_threshold: ClassVar[bool] = True
     #: How thresholds are written. "at least" is >=, "above" is >.
     threshold_schema: ClassVar[dict[str, Any]] = {"at_least": {"type": "number"}, "above": {"type": "number"}}
+    #: Whether `compile` only shifts the moment by spans and hands it and the mark on as parameters of the SQL. Then the
+    #: query is built once and asked for every moment (`csplaybooks.playbooks.compiled`). Leave it False for a measure
+    #: that looks at the moment itself, its calendar day for one.
+    moment_is_a_parameter: ClassVar[bool] = False
     #: Names of settings that hold keys of signal types or meters, for checking a document against the catalogue.
     signal_type_settings: ClassVar[tuple[str, ...]] = ()
     meter_settings: ClassVar[tuple[str, ...]] = ()

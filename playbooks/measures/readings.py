@@ -108,6 +108,7 @@ class ShareOfLimit(_LatestReading):
     """The latest reading of any of the meters, as a whole per cent of its limit."""
 
     key = "share_of_limit"
+    moment_is_a_parameter = True
     settings_schema = _METERS
     # Whole per cents, so that the comparison stays in integers.
     threshold_schema = {
@@ -137,6 +138,7 @@ class AmountOverLimit(_LatestReading):
     """How far the latest reading of any of the meters lies above its limit, in the meter's own unit."""
 
     key = "amount_over_limit"
+    moment_is_a_parameter = True
     settings_schema = _METERS
     threshold_schema = {
         "at_least": {"type": "number", "minimum": -1_000_000_000, "maximum": 1_000_000_000},

@@ -21,6 +21,7 @@ class SignalCount(Measure):
     """
 
     key = "signal_count"
+    moment_is_a_parameter = True
     settings_schema = {
         "signal_type": {"type": "string", "minLength": 1},
         "window_days": {"type": "integer", "minimum": 1, "maximum": 730},
