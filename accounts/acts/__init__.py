@@ -25,17 +25,20 @@ from csplaybooks.accounts.acts.holdings import (
     set_entitlements,
     set_plan_limits,
 )
+from csplaybooks.accounts.acts.ledger import LineVerdict, NewMovement, record_movements
 from csplaybooks.accounts.acts.record import record_changes, timeline_entry, write_timeline
 from csplaybooks.accounts.acts.reviews import NewFinding, add_findings, log_qbr, set_finding_status
 from csplaybooks.accounts.acts.tokens import make_token, revoke_tokens
 
 __all__ = [
     "Conflict",
+    "LineVerdict",
     "NewAccount",
     "NewChampion",
     "NewEntitlement",
     "NewFinding",
     "NewIdentity",
+    "NewMovement",
     "NewPlanLimit",
     "PeriodResult",
     "PeriodWrite",
@@ -50,6 +53,7 @@ __all__ = [
     "log_qbr",
     "make_token",
     "record_changes",
+    "record_movements",
     "revoke_tokens",
     "set_entitlements",
     "set_facts",
