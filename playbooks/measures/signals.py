@@ -74,4 +74,4 @@ class SignalCount(Measure):
         """See `Measure.words`."""
         what = settings["signal_type"].replace("_", " ")
         days = settings["window_days"]
-        return f"{found['count']} × {what} in {days} days, needed {needed(settings)}"
+        return f"{what}: {found['count']} in {days} days, needed {needed(settings)}"

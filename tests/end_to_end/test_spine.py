@@ -97,7 +97,7 @@ def test_third_gate_hit_opens_an_owned_play_with_clocks(acme):
     assert (play.stage, play.state, play.motion, play.route) == ("owned", "working", "tier_upsell", "email")
     assert play.owner is not None
     assert play.owner.name == "Carla"
-    assert "3 × feature gate hit in 7 days" in play.evidence[0]["words"]
+    assert "feature gate hit: 3 in 7 days" in play.evidence[0]["words"]
     assert {clock.target: clock.state for clock in play.clocks.all()} == {"first_touch": "running", "closed": "running"}
     assert Match.objects.get().state == Match.State.FIRED
     assert [v for v in violations() if v.count] == []
