@@ -10,7 +10,7 @@ from typing import Any
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Prefetch, QuerySet
+from django.db.models import OuterRef, Prefetch, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from rest_framework import ISO_8601, serializers
@@ -94,11 +94,14 @@ class FactsSerializer(serializers.Serializer[AccountFacts]):
 
 
 class AccountSerializer(AccountReferenceSerializer):
-    """An account with its current facts; `facts` is null where nothing is known."""
+    """An account with its current facts; `facts` is null where nothing is known.
+
+    `parent` and `merged_into` are null, too, where the caller may not see the account they name.
+    """
 
     facts = serializers.SerializerMethodField()
-    parent = serializers.IntegerField(source="parent_id")  # type: ignore[assignment]
-    merged_into = serializers.IntegerField(source="merged_into_id")
+    parent = serializers.IntegerField(source="parent_seen")  # type: ignore[assignment]
+    merged_into = serializers.IntegerField(source="merged_into_seen")
     created_at = moment_field()
     deleted_at = moment_field()
     updated_at = moment_field()
@@ -154,8 +157,12 @@ class AccountViewSet(ReadOnlyApiViewSet):
     def get_queryset(self) -> QuerySet[Any]:
         """The accounts that the caller may see, with what is told of each."""
         facts = AccountFacts.objects.holding_at(timezone.now()).order_by("valid_from", "pk")
-        return (
-            super()
-            .get_queryset()
-            .prefetch_related("identities", Prefetch("facts", queryset=facts, to_attr="facts_now"))
+        visible = super().get_queryset()
+        # The ids of other accounts are told only where the caller sees those too; in the same query.
+        other = {
+            f"{name}_seen": Subquery(visible.filter(pk=OuterRef(name)).order_by().values("pk"))
+            for name in ("parent", "merged_into")
+        }
+        return visible.annotate(**other).prefetch_related(
+            "identities", Prefetch("facts", queryset=facts, to_attr="facts_now")
         )

@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
 
 class VisibleQuerySet(models.QuerySet[Any]):
@@ -59,7 +58,7 @@ class Versioned(models.Model):
     """
 
     version = models.PositiveIntegerField(default=1, editable=False)
-    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(editable=False)
 
     class Meta:
         abstract = True
@@ -71,6 +70,10 @@ class MarkedQuerySet(OperationsQuerySet):
     def unclaimed(self) -> Self:
         """Rows that no run has taken note of yet."""
         return self.filter(seen_by_run__isnull=True)
+
+    def ripening(self, after: datetime, until: datetime) -> Self:
+        """Rows with news dated ahead, some of which may take effect in `(after, until]`: between two runs' moments."""
+        return self.filter(ripens_from__lte=until, ripens_at__gt=after)
 
     def not_known_at(self, mark: int) -> Self:
         """Rows that the run with id `mark` and those before it had not been told of.
@@ -89,6 +92,10 @@ class Marked(models.Model):
 
     seen_by_run = models.BigIntegerField(null=True, blank=True, editable=False)
     recorded_at = models.DateTimeField()
+    ripens_from = models.DateTimeField(
+        null=True, blank=True, help_text="When the first of its news that is dated ahead takes effect; null: none is."
+    )
+    ripens_at = models.DateTimeField(null=True, blank=True, help_text="When the last of it does.")
 
     class Meta:
         abstract = True

@@ -19,7 +19,6 @@ class Scope:
 
     everything: bool = False
     members: frozenset[int] = field(default_factory=frozenset)
-    own: int | None = None
     pool: bool = False
     accounts: frozenset[int] | None = None
 
@@ -32,6 +31,10 @@ class Scope:
 #: Higher rooms add ways in which a member comes to see an account (an AE to whom a play was offered). Each takes
 #: the ids of team members and answers a queryset of account ids.
 account_doors: list[Callable[[frozenset[int]], QuerySet[Any]]] = []
+
+#: Subjects of timeline entries that higher rooms guard, by the `label_lower` of their model: who came to an account
+#: through a door reads of those only which they see. Each takes a viewer and answers a queryset of subject ids.
+subject_doors: dict[str, Callable[[Any], QuerySet[Any]]] = {}
 
 
 def scope_of(viewer: Any) -> Scope:
@@ -74,6 +77,4 @@ def _scope_of_user(user: Any) -> Scope:
             fresh = [pk for pk in below.get(waiting.pop(), []) if pk not in members]
             members.update(fresh)
             waiting.extend(fresh)
-    return Scope(
-        members=frozenset(members), own=member.pk, pool=member.is_manager or member.is_customer_success_manager
-    )
+    return Scope(members=frozenset(members), pool=member.is_manager or member.is_customer_success_manager)

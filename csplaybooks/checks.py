@@ -1,12 +1,13 @@
-"""System checks of the plugin's own settings.
+"""System checks of the plugin's own settings, and of those of the host that it depends on.
 
 | id | what is wrong |
 | --- | --- |
 | `csplaybooks.E001` | a key of `CSPLAYBOOKS` that does not exist |
 | `csplaybooks.E002` | a value of the wrong type (or `CSPLAYBOOKS` itself is no dict) |
 | `csplaybooks.E003` | a value of the right type that cannot be used |
+| `csplaybooks.W001` | a SQLite database whose transactions do not take their lock when they begin |
 
-Only what the site has set is looked at: the defaults are ours to keep right.
+Of `CSPLAYBOOKS` only what the site has set is looked at: the defaults are ours to keep right.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.apps import AppConfig
 from django.conf import settings as django_settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils.module_loading import import_string
 
 from csplaybooks.conf import DEFAULTS, Setting, csplaybooks_settings
@@ -57,6 +59,26 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     if not messages and csplaybooks_settings.PAGE_SIZE > csplaybooks_settings.PAGE_SIZE_MAX:
         messages.append(Error("CSPLAYBOOKS['PAGE_SIZE'] is above CSPLAYBOOKS['PAGE_SIZE_MAX'].", id="csplaybooks.E003"))
     return messages
+
+
+@register
+def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Look at how transactions begin where the default database is SQLite; no connection is made."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.vendor != "sqlite":
+        return []
+    mode = database.settings_dict.get("OPTIONS", {}).get("transaction_mode")
+    # EXCLUSIVE takes the lock when it begins, too.
+    if str(mode).upper() in ("IMMEDIATE", "EXCLUSIVE"):
+        return []
+    return [
+        Warning(
+            "On SQLite, transactions that read before they write fail with 'database is locked' when another process "
+            "writes meanwhile, as web server and qcluster do.",
+            hint='Set "OPTIONS": {"transaction_mode": "IMMEDIATE"} in DATABASES[\'default\'].',
+            id="csplaybooks.W001",
+        )
+    ]
 
 
 def _complaints(key: str, setting: Setting[Any], value: Any) -> Iterator[str]:

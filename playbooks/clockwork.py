@@ -148,8 +148,10 @@ def finish(clock: Clock, at: datetime, now: datetime) -> ClockEvent | None:
 
     On the object only, whose times must be fresh. Answers the event, unsaved and without a holder, of a breach that
     the watcher had not come by to see, so that it is never lost. A written breach stays; where the promise turns out
-    to have been kept before it was due, it is excused.
+    to have been kept before it was due, and was only told of late, it is excused and the promise is met.
     """
+    # A contact made before somebody owned the play keeps the promise the moment it begins.
+    at = max(at, clock.started_at)
     unseen = breach_unseen(clock, at, now)
     if clock.breached_at is not None and at < clock.breached_at and clock.excused_at is None:
         clock.excused_at = now
@@ -172,8 +174,13 @@ def breach_unseen(clock: Clock, at: datetime, now: datetime) -> ClockEvent | Non
     return ClockEvent(clock=clock, kind=ClockEvent.Kind.BREACHED, level=0, due_at=clock.due_at, noticed_at=now)
 
 
+def _is_late(clock: Clock, at: datetime) -> bool:
+    return clock.due_at is not None and clock.due_at < at
+
+
 def _end(clock: Clock, unless_breached: Clock.State, at: datetime) -> None:
-    clock.state = unless_breached if clock.breached_at is None else Clock.State.MISSED
+    kept = clock.breached_at is None or (clock.excused_at is not None and not _is_late(clock, at))
+    clock.state = unless_breached if kept else Clock.State.MISSED
     clock.done_at = at
     clock.next_event_at = None
 

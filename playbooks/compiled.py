@@ -112,11 +112,14 @@ def _find(build: Build, definition: Mapping[str, Any], audience: Mapping[str, An
         size,
         tuple((alias, connections[alias].vendor) for alias in connections),
     )
-    if key not in _kept:
+    try:
+        return _kept[key]
+    except KeyError:
+        # Another thread may build it at the same time, or clear what is kept: either way the answer is right.
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
-        _kept[key] = _build(build, known, size)
-    return _kept[key]
+        kept = _kept[key] = _build(build, known, size)
+        return kept
 
 
 def _build(build: Build, known: Known, size: int | None) -> _Kept | None:

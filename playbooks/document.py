@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import jsonschema
@@ -19,6 +20,7 @@ import yaml
 from csplaybooks.accounts.models import Lifecycle, Motion, Segment
 from csplaybooks.playbooks.guards import guards
 from csplaybooks.playbooks.measures import measures
+from csplaybooks.playbooks.measures.base import threshold
 from csplaybooks.playbooks.models import Clock, Route
 from csplaybooks.signals.models import Strength
 
@@ -104,7 +106,13 @@ def document_schema() -> dict[str, Any]:
     }
     amount_rules: dict[str, dict[str, Any]] = {
         "seats_over": {
-            "meter": {"type": "string", "minLength": 1},
+            "meters": {
+                "type": "array",
+                "items": {"type": "string", "minLength": 1},
+                "minItems": 1,
+                "maxItems": 10,
+                "uniqueItems": True,
+            },
             "target_percent": {"type": "integer", "minimum": 1, "maximum": 100},
             "bands": {
                 "type": "array",
@@ -126,7 +134,7 @@ def document_schema() -> dict[str, Any]:
         "fixed": {"amount_minor": _MINOR},
         "unknown": {},
     }
-    needs = {"seats_over": ["meter"], "share_of_mrr": ["percent"], "fixed": ["amount_minor"]}
+    needs = {"seats_over": ["meters"], "share_of_mrr": ["percent"], "fixed": ["amount_minor"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "csplaybooks playbook",
@@ -414,6 +422,12 @@ def _rule_errors(document: dict[str, Any]) -> Iterable[tuple[str, str]]:
         for index, key in enumerate(keys):
             if key in keys[:index]:
                 yield f"{name}/{index}/key", f"the key {key} stands twice"
+    for path, condition in _conditions(document):
+        decimals = measures()[condition["measure"]].threshold_decimals
+        name = "at_least" if "at_least" in condition else "above"
+        # Not `multipleOf` in the schema: it divides floats, and 1.001 is no multiple of 0.001 then.
+        if decimals is not None and threshold(condition) % Decimal(1).scaleb(-decimals):
+            yield f"{path}/{name}", f"{condition[name]} has more than {decimals} decimals"
     targets = [(target["target"], tuple(sorted(target.get("routes", Route.values)))) for target in document["targets"]]
     for index, (target, routes) in enumerate(targets):
         if any(target == other and set(routes) & set(others) for other, others in targets[:index]):
@@ -453,25 +467,30 @@ class NamesUsed:
 def names_used(document: dict[str, Any]) -> NamesUsed:
     """What a document refers to in the catalogue, for checking that it is there."""
     names = NamesUsed({}, {}, {}, dict.fromkeys(document["audience"].get("plans", []), "audience/plans"))
-    for t, trigger in enumerate(document["triggers"]):
-        for g, group in enumerate(trigger["any"]):
-            for c, condition in enumerate(group["all"]):
-                path = f"triggers/{t}/any/{g}/all/{c}"
-                measure = measures()[condition["measure"]]
-                for setting in measure.signal_type_settings:
-                    for key in _listed(condition.get(setting)):
-                        names.signal_types.setdefault(key, f"{path}/{setting}")
-                for setting in measure.meter_settings:
-                    for key in _listed(condition.get(setting)):
-                        names.meters.setdefault(key, f"{path}/{setting}")
-                for key in condition.get("products", []):
-                    names.products.setdefault(key, f"{path}/products")
+    for path, condition in _conditions(document):
+        measure = measures()[condition["measure"]]
+        for setting in measure.signal_type_settings:
+            for key in _listed(condition.get(setting)):
+                names.signal_types.setdefault(key, f"{path}/{setting}")
+        for setting in measure.meter_settings:
+            for key in _listed(condition.get(setting)):
+                names.meters.setdefault(key, f"{path}/{setting}")
+        for key in condition.get("products", []):
+            names.products.setdefault(key, f"{path}/products")
     amount = document["amount"]
-    if "meter" in amount:
-        names.meters.setdefault(amount["meter"], "amount/meter")
+    for key in amount.get("meters", []):
+        names.meters.setdefault(key, "amount/meters")
     if "product" in amount:
         names.products.setdefault(amount["product"], "amount/product")
     return names
+
+
+def _conditions(document: dict[str, Any]) -> Iterable[tuple[str, dict[str, Any]]]:
+    """All conditions of a document's triggers, each with its path."""
+    for t, trigger in enumerate(document["triggers"]):
+        for g, group in enumerate(trigger["any"]):
+            for c, condition in enumerate(group["all"]):
+                yield f"triggers/{t}/any/{g}/all/{c}", condition
 
 
 def _listed(value: Any) -> list[str]:

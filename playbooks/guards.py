@@ -310,7 +310,10 @@ class Cooling(Guard):
 
 
 class Crowded(Guard):
-    """The account has as many open plays, or outgoing contacts inside a window, as it may have."""
+    """The account has as many open plays, or outgoing contacts inside a window, as it may have.
+
+    Matches that were let through and are not plays yet take room like plays.
+    """
 
     key = "crowded"
     defaults = {"open_plays": 3, "contacts": 3, "window_days": 7}
@@ -342,11 +345,13 @@ class Crowded(Guard):
 
     def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
         """See `Guard.judge`."""
-        if row["same_motion"]:
+        admitted = row["admitted"]
+        if row["same_motion"] or question.motion in admitted:
             # It will fold into the open play of its motion: that is one play and one contact more for nobody.
             return None
-        if row["open_plays"] >= settings["open_plays"]:
-            return Hold(self.key, f"{row['open_plays']} plays are open at this account already")
+        plays = row["open_plays"] + len(admitted)
+        if plays >= settings["open_plays"]:
+            return Hold(self.key, f"plays open or about to open at this account: {plays}")
         if row["contacts"] >= settings["contacts"]:
             return Hold(self.key, f"contacted {row['contacts']} times in {settings['window_days']} days")
         return None
@@ -410,12 +415,21 @@ class Judgement:
     ceiling: Ceiling | None
 
 
-def judge_matches(
-    matches: QuerySet[Any], question: Question, settings: Mapping[str, Any], cooldown_days: Mapping[int, int]
-) -> Iterable[tuple[Any, Judgement]]:
-    """Judge matches of one playbook version, in one query: (match, judgement) pairs.
+#: The motions let through at each account in one run, beside those of its open plays.
+Admitted = dict[int, set[str]]
 
-    `settings` is the document's `guards`, `cooldown_days` the cooldown by trigger id.
+
+def judge_matches(
+    matches: QuerySet[Any],
+    question: Question,
+    settings: Mapping[str, Any],
+    cooldown_days: Mapping[int, int],
+    admitted: Admitted,
+) -> Iterable[tuple[Any, Judgement]]:
+    """Judge matches of one playbook version, in one query: (match, judgement) pairs, oldest first.
+
+    `settings` is the document's `guards`, `cooldown_days` the cooldown by trigger id. What is let through is added to
+    `admitted`.
     """
     active = [guard for guard in _GUARDS if settings[guard.key] != "off"]
     facts: dict[str, Any] = {}
@@ -423,9 +437,10 @@ def judge_matches(
         facts.update(guard.facts(question, settings[guard.key]))
     # Alias-prefixed, because a fact may carry the name of a column.
     annotated = matches.annotate(**{f"guard_{name}": expression for name, expression in facts.items()})
-    for match in annotated:
+    for match in annotated.order_by("pk"):
         row: dict[str, Any] = {name: getattr(match, f"guard_{name}") for name in facts}
         row["cooldown_days"] = cooldown_days.get(match.trigger_id, 0)
+        row["admitted"] = admitted.get(match.account_id, set())
         hold: Hold | None = None
         ceiling: Ceiling | None = None
         for guard in active:
@@ -435,4 +450,6 @@ def judge_matches(
                 break
             if answer is not None and (ceiling is None or answer.route.weight < ceiling.route.weight):
                 ceiling = answer
+        if hold is None and not row.get("same_motion"):
+            admitted.setdefault(match.account_id, set()).add(question.motion)
         yield match, Judgement(hold, ceiling)

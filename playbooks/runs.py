@@ -9,15 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import Case, CharField, F, Max, Q, QuerySet, Value, When
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Case, CharField, F, Max, Q, Value, When
 
+from csplaybooks.accounts.base import MarkedQuerySet
 from csplaybooks.accounts.models import Account, Change
+from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
-from csplaybooks.playbooks.guards import Question, judge_matches
+from csplaybooks.playbooks.guards import Admitted, Crowded, Question, judge_matches
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, Playbook, PlaybookVersion, Run, Trigger
@@ -28,7 +30,8 @@ from csplaybooks.signals.models import IntakeBatch, Reading, Signal
 logger = logging.getLogger("csplaybooks.runs")
 
 #: More changed accounts than this, and the run looks at all of them: an `IN` list is no longer the cheaper way.
-MOST_CHANGED_ACCOUNTS = 20_000
+#: SQLite takes fewer parameters in a statement, and the ids stand in it several times.
+MOST_CHANGED_ACCOUNTS = {True: 20_000, False: 2_000}
 
 
 @dataclass(frozen=True)
@@ -50,33 +53,38 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
     what it has claimed was told: while a run waits for the one before it, more comes in. A playbook
     that cannot be evaluated keeps its matches as they were and stands in the run's `errors`; the others go on.
     """
+    if not full and not _anything_new(_last_run(), now):
+        # Asked before the lease as well, so that idle pokes take no lock.
+        return None
     with holding("csplaybooks:run", now):
-        last = Run.objects.order_by("-pk").first()
+        last = _last_run()
         if not full and not _anything_new(last, now):
             return None
         run = Run.objects.create(kind=Run.Kind.FULL if full else Run.Kind.CHANGED, moment=now)
         moments = [now, last.moment] if last else [now]
+        tolerance = timedelta(seconds=csplaybooks_settings.INTAKE_FUTURE_TOLERANCE_SECONDS)
         for inputs in (IntakeBatch.objects, Change.objects):
             inputs.unclaimed().update(seen_by_run=run.pk)
             told = inputs.filter(seen_by_run=run.pk).aggregate(latest=Max("recorded_at"))["latest"]
-            moments += [told] if told else []
+            # No further ahead than a sender's clock may run: one machine's wrong clock must not pin all runs.
+            moments += [min(told, now + tolerance)] if told else []
         run.moment = max(moments)
         accounts = None if full else changed_accounts(run)
         if accounts is None:
             run.kind = Run.Kind.FULL
         known = Known.now(mark=run.pk)
         counts: dict[str, dict[str, int]] = {}
+        admitted: Admitted = {}
         standing = _standing(accounts)
         for version, triggers in _running_versions():
             open_ids = {t.trigger_id: standing.pop(t.trigger_id, {}) for t in triggers}
             try:
                 with transaction.atomic():
-                    counts.update(_run_version(version, triggers, run, known, accounts, open_ids))
-            except (OperationalError, InterfaceError):
-                # The database's trouble and not the playbook's (a deadlock, a lost connection): the whole run is
-                # rolled back and its inputs stay unclaimed.
-                raise
+                    counts.update(_run_version(version, triggers, run, known, accounts, open_ids, admitted))
             except Exception as error:
+                if _is_database_trouble(error):
+                    # Not the playbook's fault: the whole run is rolled back, and its inputs stay unclaimed.
+                    raise
                 logger.exception("%s could not be evaluated", version)
                 run.errors[str(version.pk)] = f"{type(error).__name__}: {error}"[:500]
                 continue
@@ -102,37 +110,61 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
     return report
 
 
-def _anything_new(last: Run | None, now: datetime) -> bool:
-    if Change.objects.unclaimed().exists() or IntakeBatch.objects.unclaimed().exists():
+def _last_run() -> Run | None:
+    last: Run | None = Run.objects.order_by("-pk").first()
+    return last
+
+
+def _is_database_trouble(error: Exception) -> bool:
+    """Whether an error is a passing one of the database (a deadlock, a lock, a lost connection), and not of a query.
+
+    A query that is too slow or too large is an OperationalError as well, and would fail again in every run.
+    """
+    if isinstance(error, InterfaceError):
         return True
-    return last is not None and _ripened(last.moment, now).exists()
+    if not isinstance(error, OperationalError):
+        return False
+    code = getattr(error.__cause__, "sqlstate", None)
+    if code is not None:
+        # Connection exceptions, transaction rollbacks, lock not available, the server shutting down.
+        return code[:2] in ("08", "40") or code in ("55P03", "57P01", "57P02", "57P03")
+    return any(word in str(error).lower() for word in ("locked", "deadlock", "disk", "connection"))
 
 
-def _ripened(after: datetime, until: datetime) -> QuerySet[Any]:
-    """Batches with future-dated items whose time has come in `(after, until]`: between two runs' moments."""
-    ripened: QuerySet[Any] = IntakeBatch.objects.filter(ripens_at__gt=after, ripens_at__lte=until)
-    return ripened
+def _anything_new(last: Run | None, now: datetime) -> bool:
+    if Change.objects.unclaimed().exists() or IntakeBatch.objects.unclaimed().filter(stored__gt=0).exists():
+        return True
+    return last is not None and any(
+        inputs.ripening(last.moment, now).filter(seen_by_run__isnull=False).exists()
+        for inputs in (Change.objects, IntakeBatch.objects)
+    )
 
 
 def changed_accounts(run: Run) -> list[int] | None:
     """The accounts that a run has news of; None where that is all of them, or too many to list.
 
-    News is what the run has claimed, and what earlier runs had claimed too soon: items dated ahead of their moment.
+    News is what the run has claimed, and what earlier runs had claimed too soon: it was dated ahead of their moment.
     """
-    changes = Change.objects.filter(seen_by_run=run.pk)
+    last = Run.objects.filter(pk__lt=run.pk).order_by("-pk").first()
+
+    def news_of(inputs: MarkedQuerySet) -> MarkedQuerySet:
+        claimed = Q(seen_by_run=run.pk)
+        if last is None:
+            return inputs.filter(claimed)
+        # Ids first: nearly always there is none, and the question stays the plain one.
+        ripe = inputs.ripening(last.moment, run.moment).filter(seen_by_run__lt=run.pk)
+        ids = list(ripe.values_list("pk", flat=True))
+        return inputs.filter(claimed | Q(pk__in=ids) if ids else claimed)
+
+    changes = news_of(Change.objects.all())
     if changes.filter(account__isnull=True).exists():
         return None
-    batches = IntakeBatch.objects.filter(seen_by_run=run.pk).values("pk")
-    last = Run.objects.filter(pk__lt=run.pk).order_by("-pk").first()
-    if last is not None:
-        # Ids first: nearly always there is none, and the question below stays the plain one.
-        ripened = list(_ripened(last.moment, run.moment).filter(seen_by_run__lt=run.pk).values_list("pk", flat=True))
-        if ripened:
-            batches = IntakeBatch.objects.filter(Q(seen_by_run=run.pk) | Q(pk__in=ripened)).values("pk")
+    most = MOST_CHANGED_ACCOUNTS[connection.vendor == "postgresql"]
+    batches = news_of(IntakeBatch.objects.all()).values("pk")
     ids: set[int] = set(changes.order_by().values_list("account", flat=True).distinct())
     for events in (Signal.objects.filter(batch__in=batches), Reading.objects.filter(batch__in=batches)):
-        ids.update(events.order_by().values_list("account", flat=True).distinct()[: MOST_CHANGED_ACCOUNTS + 1])
-    return sorted(ids) if len(ids) <= MOST_CHANGED_ACCOUNTS else None
+        ids.update(events.order_by().values_list("account", flat=True).distinct()[: most + 1])
+    return sorted(ids) if len(ids) <= most else None
 
 
 def replay_run(run: Run) -> dict[int, list[int]]:
@@ -167,23 +199,31 @@ def matches_after(run: Run) -> dict[int, list[int]]:
 
 
 def judge_held(*, now: datetime) -> int:
-    """Ask the guards again about held matches whose time has come; answers how many were freed."""
+    """Ask the guards again about held matches whose time has come; answers how many were freed.
+
+    What is held for want of room at its account is asked each time: nobody tells when a play closes.
+    """
+    held = Match.objects.filter(
+        Q(held_until__lte=now) | Q(held_by=Crowded.key, held_until__isnull=True), state=Match.State.HELD
+    )
+    if not held.exists():
+        return 0
     with holding("csplaybooks:run", now):
-        held = Match.objects.filter(state=Match.State.HELD, held_until__lte=now)
-        last = Run.objects.order_by("-pk").first()
-        if last is None or not held.exists():
+        last = _last_run()
+        if last is None:
             return 0
         known = Known.now(mark=last.pk)
         asked = set(held.order_by().values_list("trigger", flat=True).distinct())
         freed = 0
+        admitted: Admitted = {}
         for version, triggers in _running_versions():
             if asked & {trigger.trigger_id for trigger in triggers}:
                 try:
                     with transaction.atomic():
-                        freed += _judge(version, triggers, max(now, last.moment), known, held)
-                except (OperationalError, InterfaceError):
-                    raise
-                except Exception:
+                        freed += _judge(version, triggers, max(now, last.moment), known, held, admitted)
+                except Exception as error:
+                    if _is_database_trouble(error):
+                        raise
                     logger.exception("the guards of %s could not be asked", version)
         if freed:
             poke("work")
@@ -227,6 +267,7 @@ def _run_version(
     known: Known,
     accounts: Sequence[int] | None,
     standing: Mapping[int, Mapping[int, Standing]],
+    admitted: Admitted,
 ) -> dict[str, dict[str, int]]:
     """Write the episodes of one version and ask its guards; answers the counts by trigger id."""
     counts = {
@@ -235,7 +276,7 @@ def _run_version(
     }
     opened = any(count["opened"] for count in counts.values())
     if opened or any(match.waits for matches in standing.values() for match in matches.values()):
-        _judge(version, triggers, run.moment, known, _in_scope(Match.objects.all(), accounts))
+        _judge(version, triggers, run.moment, known, _in_scope(Match.objects.all(), accounts), admitted)
     return counts
 
 
@@ -286,14 +327,18 @@ def _judge(
     moment: datetime,
     known: Known,
     matches: MatchQuerySet,
+    admitted: Admitted,
 ) -> int:
-    """Ask the guards about the unfired matches of one version; one query and one update. Answers how many are free."""
+    """Ask the guards about the unfired matches of one version; one query and one update. Answers how many are free.
+
+    `admitted` goes from version to version of a run: what was let through at an account takes its room.
+    """
     waiting = matches.unfired().filter(trigger__in=[trigger.trigger_id for trigger in triggers])
     question = Question(moment, known, version.document["motion"])
     cooldowns: Mapping[int, int] = {t.trigger_id: t.definition["cooldown_days"] for t in triggers}
     changed = []
     freed = 0
-    for match, judgement in judge_matches(waiting, question, version.document["guards"], cooldowns):
+    for match, judgement in judge_matches(waiting, question, version.document["guards"], cooldowns, admitted):
         before = (match.state, match.held_by, match.held_until, match.held_reason, match.ceiling)
         hold = judgement.hold
         match.state = Match.State.HELD if hold else Match.State.QUEUED

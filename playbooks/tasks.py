@@ -13,6 +13,7 @@ from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.leases import due
 from csplaybooks.playbooks.pipeline import sweep as sweeping
 from csplaybooks.playbooks.runs import judge_held, run_triggers
+from csplaybooks.signals.acts.pruning import prune_refused_items
 
 logger = logging.getLogger("csplaybooks.tasks")
 
@@ -59,6 +60,7 @@ def sweep() -> str:
         "woken": lambda: sweeping.wake_plays(now=now),
         "moved": lambda: sweeping.work(now=timezone.now()),
         "clocks": lambda: sweeping.watch_all(now=timezone.now()),
+        "pruned": lambda: prune_refused_items(now=now),
     }
     answers: list[str] = []
     errors: list[Exception] = []

@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
+from csplaybooks.accounts.acts.errors import Conflict
 from csplaybooks.accounts.admin.show import quantity
 from csplaybooks.accounts.models import Account
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, VersionedAdmin, filled_filter, link_to, shown
+from csplaybooks.admin_base import (
+    LOST_UPDATE,
+    OPENED_VERSION,
+    CappedPaginator,
+    ReadOnlyAdmin,
+    VersionedAdmin,
+    filled_filter,
+    link_to,
+    shown,
+)
+from csplaybooks.signals.acts.catalogue import change_meter
 from csplaybooks.signals.models import IntakeBatch, Meter, Reading, RefusedItem, Signal, SignalType, Source
 
 
@@ -46,6 +59,24 @@ class MeterAdmin(VersionedAdmin):
     fields = ("key", "name", "unit", "strength", "max_age_days")
     fixed_fields = ("key",)
     deletable = True
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Write a new meter, which has no readings yet; change one by its act, which tells the evaluator."""
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        data = form.cleaned_data
+        try:
+            meter = change_meter(
+                meter_id=obj.pk,
+                **{name: data[name] for name in ("name", "unit", "strength", "max_age_days")},
+                expected_version=data[OPENED_VERSION],
+                now=timezone.now(),
+                actor=request.user,
+            )
+        except Conflict as conflict:
+            raise ValidationError(LOST_UPDATE) from conflict
+        vars(obj).update(vars(meter))
 
 
 class EventAdmin(ReadOnlyAdmin):

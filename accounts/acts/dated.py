@@ -14,7 +14,7 @@ from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q
 
-from csplaybooks.accounts.acts.record import record_changes, require_aware
+from csplaybooks.accounts.acts.record import expect_news, record_changes, require_aware
 from csplaybooks.accounts.base import PeriodRow
 from csplaybooks.accounts.models import Change
 
@@ -210,13 +210,19 @@ def set_periods(
         _lock(layout.subject, {write.key[layout.key[0]] for write in writes})
         stories = _stories(model, layout, writes)
         results = [stories[_key(write.key, layout)].take(write, layout, by_field=by_field) for write in writes]
+        effective: dict[int | None, list[datetime]] = {}
+        for write, result in zip(writes, results, strict=True):
+            if result.verdict != Verdict.UNCHANGED:
+                effective.setdefault(write.account_id, []).append(write.effective_at)
         by_account = {change.account_id: change for change in changes}
+        expect_news(by_account.values(), effective, now)
         told = dict.fromkeys(
             write.account_id
             for write, result in zip(writes, results, strict=True)
             if result.verdict != Verdict.UNCHANGED and write.account_id not in by_account
         )
-        by_account |= {change.account_id: change for change in record_changes(kind=kind, account_ids=told, now=now)}
+        recorded = record_changes(kind=kind, account_ids=told, now=now, effective=effective)
+        by_account |= {change.account_id: change for change in recorded}
         _store(model, layout, stories, by_account)
     return results
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -37,8 +37,17 @@ def acting_user(actor: Any) -> Any:
     return None if actor is None or isinstance(actor, ApiToken) else actor
 
 
-def record_changes(*, kind: str, account_ids: Iterable[int | None], now: datetime) -> list[Change]:
+def record_changes(
+    *,
+    kind: str,
+    account_ids: Iterable[int | None],
+    now: datetime,
+    effective: Mapping[int | None, Iterable[datetime]] | None = None,
+) -> list[Change]:
     """Write one change for each different account (None: every account may be touched), in the order given.
+
+    `effective` gives the moments at which news about an account takes effect: the evaluator looks at it again when
+    those that lie ahead of `now` have come.
 
     Tells the evaluator once, by `hooks.inputs_arrived`. Call it inside the transaction that writes the
     inputs, so that a run never sees the one without the other. No accounts: nothing is written and nobody is
@@ -46,11 +55,29 @@ def record_changes(*, kind: str, account_ids: Iterable[int | None], now: datetim
     """
     require_aware(now=now)
     changes = Change.objects.bulk_create(
-        Change(kind=kind, account_id=account_id, recorded_at=now) for account_id in dict.fromkeys(account_ids)
+        Change(
+            kind=kind, account_id=account_id, recorded_at=now, **_ripening((effective or {}).get(account_id, ()), now)
+        )
+        for account_id in dict.fromkeys(account_ids)
     )
     if changes:
         hooks.inputs_arrived.send(sender=Change, kind=kind)
     return list(changes)
+
+
+def _ripening(moments: Iterable[datetime], now: datetime) -> dict[str, datetime]:
+    ahead = [moment for moment in moments if moment > now]
+    return {"ripens_from": min(ahead), "ripens_at": max(ahead)} if ahead else {}
+
+
+def expect_news(changes: Iterable[Change], effective: Mapping[int | None, Iterable[datetime]], now: datetime) -> None:
+    """Tell changes that are written already of news that takes effect ahead of `now`; one query for each that has any.
+
+    For acts that write their change first: nearly always there is none.
+    """
+    for change in changes:
+        if ripening := _ripening(effective.get(change.account_id, ()), now):
+            Change.objects.filter(pk=change.pk).update(**ripening)
 
 
 def timeline_entry(

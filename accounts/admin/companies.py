@@ -31,6 +31,7 @@ from csplaybooks.accounts.models import (
     Lifecycle,
     Segment,
     TeamMember,
+    TimelineEntry,
 )
 from csplaybooks.admin_base import (
     ActAdmin,
@@ -239,18 +240,20 @@ class AccountAdmin(ActAdmin):
     csm = shown("CSM", lambda account: member_now(account, AccountTeam.Role.CSM))
     ae = shown("AE", lambda account: member_now(account, AccountTeam.Role.AE))
     effective_at = shown("Holds from", lambda account: getattr(facts_now(account), "valid_from", None))
-    # Only where the person may see it: its name is not theirs to read otherwise.
+    # Only where the person may see them: who they are is not theirs to read otherwise.
     parent_company = shown("Parent", lambda account: link_to(getattr(account, "parent_seen", None)))
-    merged = shown("Merged into", lambda account: account.merged_into_id and f"account {account.merged_into_id}")
+    merged = shown("Merged into", lambda account: link_to(getattr(account, "merged_into_seen", None)))
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Accounts with their facts, team and parent of now; three queries more, whatever their number."""
+        """Accounts with facts, team, parent and merger of now; at most four queries more, whatever their number."""
         now = timezone.now()
+        seen = Account.objects.visible_to(request.user)
         return (
             super()
             .get_queryset(request)
             .prefetch_related(
-                Prefetch("parent", Account.objects.visible_to(request.user), to_attr="parent_seen"),
+                Prefetch("parent", seen, to_attr="parent_seen"),
+                Prefetch("merged_into", seen, to_attr="merged_into_seen"),
                 Prefetch("facts", AccountFacts.objects.holding_at(now), to_attr="facts_now"),
                 Prefetch("team", AccountTeam.objects.holding_at(now).select_related("member"), to_attr="team_now"),
             )
@@ -267,10 +270,17 @@ class AccountAdmin(ActAdmin):
             *([] if obj is None else record),
         ]
 
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """The account, with those lines of its story that the person may read; they are fetched when shown."""
+        account: Any = super().get_object(request, *args, **kwargs)
+        if account is not None:
+            account.story_seen = TimelineEntry.objects.visible_to(request.user).filter(account=account)
+        return account
+
     @admin.display(description="Latest events")
-    def story(self, account: Account) -> Any:
+    def story(self, account: Any) -> Any:
         """The newest lines of its story."""
-        entries = account.timeline.all()[:LATEST]
+        entries = account.story_seen[:LATEST]
         return table_of(
             ("When", "What", "Who"), ((moment(entry.at), entry.text, entry.actor_label) for entry in entries)
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
-from typing import Any, Self
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -16,16 +15,6 @@ from csplaybooks.accounts.models.company import Account
 
 TOKEN_START = "csp_"  # noqa: S105 - a public marker by which leaked tokens can be found, not a secret
 PREFIX_LENGTH = 12
-
-
-class ApiTokenQuerySet(OperationsQuerySet):
-    """Tokens; only the digest is stored."""
-
-    def valid_at(self, now: datetime) -> Self:
-        """Tokens neither revoked nor expired at `now`."""
-        return self.filter(
-            Q(revoked_at__isnull=True) | Q(revoked_at__gt=now), Q(expires_at__isnull=True) | Q(expires_at__gt=now)
-        )
 
 
 class ApiToken(models.Model):
@@ -60,7 +49,7 @@ class ApiToken(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
 
-    objects = ApiTokenQuerySet.as_manager()
+    objects: Any = OperationsQuerySet.as_manager()
 
     class Meta:
         verbose_name = "API token"
@@ -107,15 +96,21 @@ class IdempotencyKey(models.Model):
     class Meta:
         ordering = ("-created_at", "-pk")
         indexes = [
-            # The daily pruning of old keys.
+            # The pruning of old keys, which comes with the acts that use them.
             models.Index(fields=["created_at"], name="csp_idempotency_created"),
         ]
         constraints = [
             models.UniqueConstraint(
-                fields=["token", "key"], name="csp_idempotency_token_key", condition=Q(token__isnull=False)
+                fields=["token", "key"],
+                condition=Q(token__isnull=False),
+                name="csp_idempotency_token_key",
+                violation_error_message="This token has used this key already.",
             ),
             models.UniqueConstraint(
-                fields=["user", "key"], name="csp_idempotency_user_key", condition=Q(user__isnull=False)
+                fields=["user", "key"],
+                condition=Q(user__isnull=False),
+                name="csp_idempotency_user_key",
+                violation_error_message="This user has used this key already.",
             ),
         ]
 

@@ -40,7 +40,7 @@ class Product(Versioned):
 class Plan(Versioned):
     """A tier of a product: its rank, its prices and the tier that follows it."""
 
-    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="plans")
+    product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="plans", db_index=False)
     key = models.SlugField(max_length=100, unique=True)
     name = models.CharField(max_length=200)
     rank = models.PositiveIntegerField(help_text="1 is the lowest tier.")
@@ -111,7 +111,7 @@ class Feature(Versioned):
 class Entitlement(PeriodRow):
     """What an account holds over a period, by subscription: product, plan, quantity, MRR, term."""
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="entitlements")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="entitlements", db_index=False)
     subscription = models.CharField(max_length=200, help_text="The billing system's id of the subscription line.")
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="+")
     plan = models.ForeignKey(Plan, on_delete=models.PROTECT, related_name="+", null=True, blank=True)

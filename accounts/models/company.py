@@ -131,7 +131,7 @@ class AccountIdentity(models.Model):
 class AccountFacts(PeriodRow):
     """What is true of an account over a period: lifecycle, segment, dates, head-count. Unknown facts are null."""
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="facts")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="facts", db_index=False)
     lifecycle = models.CharField(max_length=20, choices=Lifecycle, default=Lifecycle.PAYING)
     segment = models.CharField(max_length=20, choices=Segment, blank=True)
     region = models.CharField(max_length=50, blank=True)
@@ -186,14 +186,7 @@ class AccountTeam(PeriodRow):
     class Meta:
         verbose_name_plural = "account team"
         ordering = ("account", "role", "valid_from")
-        indexes = [
-            # Routing and visibility: who has this role at this account now.
-            models.Index(
-                fields=["account", "role"],
-                name="csp_team_current",
-                condition=Q(valid_to__isnull=True, superseded_by__isnull=True),
-            ),
-        ]
+        # Routing and visibility, who has this role at this account now, go by the index of the one open period.
         constraints = period_constraints("team", ["account", "role"])
 
     def __str__(self) -> str:

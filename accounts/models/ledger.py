@@ -27,7 +27,7 @@ class Motion(models.TextChoices):
 class Movement(models.Model):
     """One line of the ledger: a signed change of an account's MRR. Never edited; a correction is a reversing line."""
 
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="movements")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="movements", db_index=False)
     source = models.CharField(max_length=100)
     external_id = models.CharField(max_length=200)
     subscription = models.CharField(max_length=200, blank=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -30,16 +30,42 @@ class Change(Marked):
             models.Index(fields=["id"], name="csp_change_unclaimed", condition=Q(seen_by_run__isnull=True)),
             # What a run (and those after it) was told: replays, and the scope of a run.
             models.Index(fields=["seen_by_run", "account"], name="csp_change_seen_by_run"),
+            # A run looks again at the accounts of changes whose time has come; few are dated ahead.
+            models.Index(fields=["ripens_at"], name="csp_change_ripens", condition=Q(ripens_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} #{self.pk}"
 
 
+class TimelineQuerySet(VisibleQuerySet):
+    """Lines of the stories of accounts, by who may read them."""
+
+    def visible_to(self, viewer: Any) -> Self:
+        """All lines of the viewer's own accounts, and every line about a guarded subject that they see.
+
+        Of an account that they came to through a door: the lines that are not about a guarded subject. So who
+        works one play of an account does not read of the others.
+        """
+        from csplaybooks.accounts.visibility import scope_of, subject_doors
+
+        scope = scope_of(viewer)
+        if scope.everything:
+            return self
+        if scope.nothing:
+            return self.none()
+        own = Account.objects.in_scope(scope, through_doors=False).values("pk")
+        entered = Account.objects.in_scope(scope).values("pk")
+        readable = Q(account__in=own) | (Q(account__in=entered) & ~Q(subject_type__in=list(subject_doors)))
+        for subject_type, door in subject_doors.items():
+            readable |= Q(subject_type=subject_type, subject_id__in=door(viewer))
+        return self.filter(readable)
+
+
 class TimelineEntry(models.Model):
     """One line of an account's story. Append-only. Names its subject by type, id and label, in whatever room."""
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="timeline")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="timeline", db_index=False)
     at = models.DateTimeField(help_text="When it happened.")
     recorded_at = models.DateTimeField(help_text="When it was written down.")
     kind = models.CharField(max_length=50)
@@ -53,7 +79,7 @@ class TimelineEntry(models.Model):
     actor_label = models.CharField(max_length=200, blank=True, help_text="Who did it, in words; system when nobody.")
     data = models.JSONField(default=dict, blank=True)
 
-    objects: Any = VisibleQuerySet.as_manager()
+    objects: Any = TimelineQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "timeline entries"

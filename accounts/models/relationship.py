@@ -54,7 +54,7 @@ class ChampionChange(models.Model):
         LEFT = "left", "Left"
 
     champion = models.ForeignKey(Champion, on_delete=models.CASCADE, related_name="changes")
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+", db_index=False)
     kind = models.CharField(max_length=20, choices=Kind)
     occurred_at = models.DateTimeField()
     old_title = models.CharField(max_length=200, blank=True)
@@ -81,7 +81,7 @@ class ChampionChange(models.Model):
 class Qbr(Versioned):
     """A quarterly business review and its outcome."""
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="qbrs")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="qbrs", db_index=False)
     held_at = models.DateTimeField()
     led_by = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     attendees = models.ManyToManyField(Champion, related_name="qbrs", blank=True)
@@ -114,7 +114,7 @@ class Finding(Versioned):
         RISK = "risk", "Risk"
         WIN = "win", "Win"
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="findings")
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="findings", db_index=False)
     qbr = models.ForeignKey(Qbr, on_delete=models.CASCADE, related_name="findings", null=True, blank=True)
     kind = models.CharField(max_length=10, choices=Kind)
     text = models.TextField()

@@ -1,11 +1,11 @@
-"""Filters and ordering of lists that refuse what they do not know.
+"""Filters of lists that refuse what they do not know.
 
 A parameter spelled wrong and passed over answers with every row, and nobody notices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from django import forms
@@ -14,7 +14,6 @@ from django.db.models import QuerySet
 from django_filters import FilterSet
 from django_filters.rest_framework import DjangoFilterBackend
 from django_filters.widgets import SuffixedMultiWidget
-from rest_framework.filters import OrderingFilter, SearchFilter
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -57,7 +56,7 @@ def refuse_unknown_parameters(request: Request, known: Mapping[str, bool]) -> No
 class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]  # django-filter brings no types
     """The filters of the view's `filterset_class` or `filterset_fields`; all else in the query is refused.
 
-    Known are the filters, what the view's paginator and its other filter backends read, `format`, and the
+    Known are the filters, what the view's paginator reads, `format`, and the
     names in the view's `query_parameters`. Raises Problem 400: `unknown_filter`, `repeated_parameter`, or
     `invalid_filter` with an error for each value. An empty value is invalid too: `?account=$ACCOUNT` with the
     variable unset asks for one account and would get them all.
@@ -99,10 +98,6 @@ class StrictFilterBackend(DjangoFilterBackend):  # type: ignore[misc]  # django-
         for attribute in ("cursor_query_param", "page_size_query_param"):
             if name := getattr(paginator, attribute, None):
                 yield name
-        for backend in getattr(view, "filter_backends", ()):
-            for attribute in ("ordering_param", "search_param"):
-                if name := getattr(backend, attribute, None):
-                    yield name
 
 
 def _filter_parameters(fields: Mapping[str, forms.Field]) -> Iterator[tuple[str, bool]]:
@@ -128,37 +123,3 @@ def _ignored_values(request: Request, fields: Mapping[str, forms.Field]) -> Iter
                 yield FieldError((name,), "empty", "A filter needs a value.")
             elif isinstance(fields.get(name), forms.NullBooleanField) and value.lower() not in _BOOLEANS:
                 yield FieldError((name,), "invalid", f"Write true or false, not {plain_text(value)!r}.")
-
-
-class StrictOrderingFilter(OrderingFilter):
-    """`ordering=field,-other` over the view's `ordering_fields`; a field that is not among them is refused.
-
-    Raises Problem 400 `unknown_ordering`.
-    """
-
-    # Written out, because REST framework reads the name from the host's settings.
-    ordering_param = "ordering"
-
-    def remove_invalid_fields(
-        self, queryset: QuerySet[Any], fields: Iterable[str], view: APIView, request: Request
-    ) -> list[str]:
-        """The fields asked for, all of them known."""
-        context = {"request": request}
-        valid: Collection[str] = [name for name, _ in self.get_valid_fields(queryset, view, context)]
-        terms = list(fields)
-        if unknown := [term for term in terms if term.removeprefix("-") not in valid]:
-            names = ", ".join(repr(plain_text(term)) for term in unknown[:10])
-            message = f"Cannot be ordered by {names}. The known fields are: {', '.join(sorted(valid))}."
-            raise Problem(
-                status=400,
-                code="unknown_ordering",
-                message=message,
-                errors=[FieldError((self.ordering_param,), "unknown_ordering", message)],
-            )
-        return terms
-
-
-class PlainSearchFilter(SearchFilter):
-    """`search=words` over the view's `search_fields`, by whatever name the host calls its own parameter."""
-
-    search_param = "search"

@@ -99,8 +99,8 @@ class Term:
 class StableCursorPagination(BasePagination):
     """Answers `{"next", "previous", "results"}`; `next` and `previous` are addresses or null.
 
-    The order is the one asked for by `ordering=` where the view has an ordering filter, else the view's
-    `ordering`, else (`updated_at`, `id`). If it does not end with a unique field, the primary key is added.
+    The order is the view's `ordering`, else (`updated_at`, `id`). If it does not end with a unique field, the
+    primary key is added.
     `page_size` is cut to the setting PAGE_SIZE_MAX. A cursor is tied to its order.
 
     Raises Problem 400 `bad_cursor` or `bad_page_size`; ImproperlyConfigured for an order of unknown fields.
@@ -116,7 +116,7 @@ class StableCursorPagination(BasePagination):
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         """The rows of the page that the request asks for: one query, one row more than shown."""
         page_size = self.get_page_size(request)
-        terms = unique_order(queryset, self.get_ordering(request, queryset, view))
+        terms = unique_order(queryset, self.get_ordering(view))
         cursor = request.query_params.get(self.cursor_query_param)
         position, backwards = (None, False) if cursor is None else self._decode(cursor, terms)
 
@@ -155,13 +155,8 @@ class StableCursorPagination(BasePagination):
         # By length first: Python reads no more than 4300 digits.
         return most if len(digits) > 9 else min(int(digits), most)
 
-    def get_ordering(self, request: Request, queryset: QuerySet[Any], view: APIView | None) -> Sequence[str]:
-        """The order asked for by an ordering filter of the view, else the view's, else ours."""
-        for backend in getattr(view, "filter_backends", ()):
-            if hasattr(backend, "get_ordering"):
-                asked = backend().get_ordering(request, queryset, view)
-                if asked:
-                    return tuple(asked)
+    def get_ordering(self, view: APIView | None) -> Sequence[str]:
+        """The order of the view, else ours."""
         ordering = getattr(view, "ordering", None) or self.ordering
         return (ordering,) if isinstance(ordering, str) else tuple(ordering)
 

@@ -24,7 +24,6 @@ from csplaybooks.playbooks.models import (
     Clock,
     ClockEvent,
     Interval,
-    Match,
     Outcome,
     Pause,
     Play,
@@ -129,6 +128,9 @@ def log_touch(
         raise ValidationError({"at": "A contact cannot lie in the future."})
     channel, direction = _choice(Touch.Channel, "channel", channel), _choice(Touch.Direction, "direction", direction)
     note = _words("note", note, most=10_000)
+    play_ids = list(play_ids)
+    if Play.objects.filter(pk__in=play_ids, opened_at__gt=moment).exists():
+        raise ValidationError({"at": "A contact cannot lie before its play was opened."})
     if by_member_id is not None and not TeamMember.objects.filter(pk=by_member_id).exists():
         raise ValidationError({"by_member": "There is no such team member."})
 
@@ -238,10 +240,6 @@ def close_plays(
     def after(plays: Sequence[Play]) -> None:
         _finish_clocks(plays, Clock.Target.CLOSED, now, now)
         _call_off_clocks(plays, now)
-        # There is room again at these accounts: the next sweep asks the guards about what was held for want of it.
-        Match.objects.filter(
-            account__in={play.account_id for play in plays}, state=Match.State.HELD, held_by="crowded"
-        ).update(held_until=now)
 
     text = Outcome(outcome).label + (f": {reason}" if reason else "")
     return _act(_CLOSING[Outcome(outcome)], play_ids, move, lambda play: text, now, actor, after=after)

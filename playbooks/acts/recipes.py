@@ -67,7 +67,8 @@ def publish_playbook(*, playbook_id: int, now: datetime, actor: Any = None) -> P
     """Freeze the draft as the next version, which is what runs from the next run on.
 
     A draft equal to the published version changes nothing. The change is told to the evaluator like any other input,
-    for all accounts. Raises `DocumentError` where the draft names something that is not in the catalogue.
+    for all accounts. Raises `DocumentError` where the draft names something that is not in the catalogue, has another
+    key, or another motion than what was published before.
     """
     with transaction.atomic():
         # A write that changes nothing, for its row lock: it makes the numbers of versions follow each other.
@@ -78,8 +79,13 @@ def publish_playbook(*, playbook_id: int, now: datetime, actor: Any = None) -> P
         document = read_document(playbook.draft)
         if document["key"] != playbook.key:
             raise DocumentError([("key", f"the key of a playbook stays: {playbook.key}")])
-        check_names(document)
         before = playbook.published
+        if before is not None and document["motion"] != playbook.motion:
+            # Matches and plays that are on their way stand on earlier versions, and are told apart by their motion.
+            raise DocumentError(
+                [("motion", f"the motion of a published playbook stays: {playbook.motion}; make a new playbook")]
+            )
+        check_names(document)
         version = PlaybookVersion.objects.create(
             playbook=playbook,
             number=(before.number if before else 0) + 1,

@@ -202,10 +202,18 @@ class PlayAdmin(Retry, ActAdmin):
             context["acts"] = acts_on(play)
         return super().render_change_form(request, context, *args, **kwargs)
 
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """The play, with its lines of the account's story; they are fetched when shown."""
+        play: Any = super().get_object(request, *args, **kwargs)
+        if play is not None:
+            readable = TimelineEntry.objects.visible_to(request.user)
+            play.story_seen = readable.filter(subject_type=play._meta.label_lower, subject_id=play.pk)
+        return play
+
     @admin.display(description="Story")
-    def story(self, play: Play) -> Any:
+    def story(self, play: Any) -> Any:
         """The newest lines of the account's story that are about this play."""
-        entries = TimelineEntry.objects.filter(subject_type=play._meta.label_lower, subject_id=play.pk)[:LATEST]
+        entries = play.story_seen[:LATEST]
         return table_of(
             ("When", "What", "Who"), ((moment(entry.at), entry.text, entry.actor_label) for entry in entries)
         )

@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, shown
 from csplaybooks.playbooks.models import Lease, Run
+
+
+class FailedFilter(admin.SimpleListFilter):
+    """Runs in which a playbook could not be evaluated, and the others."""
+
+    title = "errors"
+    parameter_name = "errors"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The choices."""
+        return [("some", "with errors"), ("none", "without errors")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The runs of the choice."""
+        if self.value() == "some":
+            return queryset.exclude(errors={})
+        if self.value() == "none":
+            return queryset.filter(errors={})
+        return queryset
 
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
     """Runs of the evaluator, the newest first."""
 
-    list_display = ("__str__", "kind", "moment", "accounts", "finished_at")
-    list_filter = ("kind", ("finished_at", filled_filter("end", filled="finished", empty="not finished")))
-    fields = ("kind", "moment", "accounts", "counts", "versions", "inputs", "finished_at")
+    list_display = ("__str__", "kind", "moment", "accounts", "failed", "finished_at")
+    list_filter = ("kind", FailedFilter, ("finished_at", filled_filter("end", filled="finished", empty="not finished")))
+    fields = ("kind", "moment", "accounts", "counts", "errors", "versions", "inputs", "finished_at")
     sortable_by = ()
     paginator = CappedPaginator
+    failed = shown("Playbooks with errors", lambda run: len(run.errors) or None)
 
 
 @admin.register(Lease)

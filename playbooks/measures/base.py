@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from django.db.models import Q
 from django.db.models.expressions import Combinable
 
-from csplaybooks.accounts.models import Product
 from csplaybooks.signals.models import Meter, SignalType
 
 
@@ -121,6 +120,8 @@ class Measure:
     takes_threshold: ClassVar[bool] = True
     #: How thresholds are written. "at least" is >=, "above" is >.
     threshold_schema: ClassVar[dict[str, Any]] = {"at_least": {"type": "number"}, "above": {"type": "number"}}
+    #: The most decimals a threshold may have; more are refused and not rounded. None: the schema says enough.
+    threshold_decimals: ClassVar[int | None] = None
     #: Whether `compile` only shifts the moment by spans and hands it and the mark on as parameters of the SQL. Then the
     #: query is built once and asked for every moment (`csplaybooks.playbooks.compiled`). Leave it False for a measure
     #: that looks at the moment itself, its calendar day for one.
@@ -151,8 +152,3 @@ class Measure:
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """What was found, and what was needed, in one line."""
         raise NotImplementedError  # pragma: no cover - every registered measure has its own
-
-
-def product_name(product_id: Any) -> Any:
-    """An expression for the name of a product, by an expression for its id."""
-    return Product.objects.filter(pk=product_id).values("name")

@@ -144,6 +144,8 @@ class AmountOverLimit(_LatestReading):
         "at_least": {"type": "number", "minimum": -1_000_000_000, "maximum": 1_000_000_000},
         "above": {"type": "number", "minimum": -1_000_000_000, "maximum": 1_000_000_000},
     }
+    # Readings are kept in thousandths.
+    threshold_decimals = 3
 
     def condition(self, settings: Mapping[str, Any]) -> Q:
         """`used - limit >= threshold`, in thousandths."""

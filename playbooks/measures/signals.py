@@ -2,22 +2,50 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Max, OuterRef, Q, Subquery
-from django.db.models.fields.json import KeyTransform
+from django.db.models import BooleanField, Count, Func, Max, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment, lookup, needed, threshold
 from csplaybooks.signals.models import Signal
 
 
+class PropertyIs(Func):
+    """Whether a signal's property of this name has this value: text, a whole number, or true or false.
+
+    Kinds are told apart (`true` is not "true", nor 1) and any name is only a name, also one with quotes or digits
+    alone, on every database. Django's own JSON lookups take some names for indexes, and on SQLite mix kinds. Name and
+    value are parameters of the SQL.
+    """
+
+    def __init__(self, name: str, value: str | int | float | bool) -> None:
+        super().__init__("properties", output_field=BooleanField())
+        self.name = name
+        self.value = value
+
+    def as_sql(self, compiler: Any, connection: Any, **extra_context: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+        """For PostgreSQL, where equality of `jsonb` says it all."""
+        column, params = compiler.compile(self.source_expressions[0])
+        return f"(JSONB_EXTRACT_PATH({column}, %s) = %s::jsonb)", [*params, self.name, json.dumps(self.value)]
+
+    def as_sqlite(self, compiler: Any, connection: Any, **extra_context: Any) -> tuple[str, tuple[Any, ...]]:
+        """For SQLite, whose JSON paths have no way to write some names: the pairs are gone through."""
+        column, params = compiler.compile(self.source_expressions[0])
+        found = f"SELECT 1 FROM JSON_EACH({column}) AS property WHERE property.key = %s AND property.type"  # noqa: S608 - the column is Django's
+        if isinstance(self.value, bool):
+            return f"EXISTS({found} = %s)", (*params, self.name, json.dumps(self.value))
+        types = "= 'text'" if isinstance(self.value, str) else "IN ('integer', 'real')"
+        return f"EXISTS({found} {types} AND property.atom = %s)", (*params, self.name, self.value)
+
+
 class SignalCount(Measure):
     """How many signals of a type came in a window `(as_of - window_days, as_of]`.
 
-    `properties` narrows to signals whose properties have these values. None in the window is 0.
+    `properties` narrows to signals whose properties have these values, of the same kind. None in the window is 0.
     """
 
     key = "signal_count"
@@ -29,7 +57,12 @@ class SignalCount(Measure):
             "type": "object",
             "minProperties": 1,
             "maxProperties": 5,
-            "additionalProperties": {"type": ["string", "integer", "boolean"]},
+            # The bounds are those of numbers: up to them, whole numbers are exact in every database.
+            "additionalProperties": {
+                "type": ["string", "integer", "boolean"],
+                "minimum": -(10**12),
+                "maximum": 10**12,
+            },
         },
     }
     # Counts are whole, and "at least 0" would match an account without any: it says nothing.
@@ -48,10 +81,8 @@ class SignalCount(Measure):
             .in_window(moment.as_of - timedelta(days=settings["window_days"]), moment.as_of)
             .order_by()
         )
-        for index, (name, value) in enumerate(settings.get("properties", {}).items()):
-            # The name is a parameter of the JSON path, never part of the SQL text or of a Django lookup.
-            signals = signals.alias(**{f"property{index}": KeyTransform(name, "properties")})
-            signals = signals.filter(**{f"property{index}": value})
+        for name, value in settings.get("properties", {}).items():
+            signals = signals.filter(PropertyIs(name, value))
         grouped = signals
         if moment.accounts is not None:
             grouped = grouped.filter(account__in=moment.accounts)

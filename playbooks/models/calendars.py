@@ -54,7 +54,7 @@ def _block_constraints(prefix: str) -> list[models.BaseConstraint]:
 class CalendarBlock(models.Model):
     """A stretch of open time in every week; minutes since local midnight, past 1440 runs into the next day."""
 
-    calendar = models.ForeignKey(Calendar, on_delete=models.CASCADE, related_name="blocks")
+    calendar = models.ForeignKey(Calendar, on_delete=models.CASCADE, related_name="blocks", db_index=False)
     weekday = models.PositiveSmallIntegerField(help_text="0 is Monday, 6 is Sunday.")
     start_minute = models.PositiveSmallIntegerField()
     end_minute = models.PositiveSmallIntegerField()
@@ -70,7 +70,11 @@ class CalendarBlock(models.Model):
                 name="csp_calendar_block_weekday",
                 violation_error_message="A weekday is 0 (Monday) to 6 (Sunday).",
             ),
-            models.UniqueConstraint(fields=["calendar", "weekday", "start_minute"], name="csp_calendar_block_unique"),
+            models.UniqueConstraint(
+                fields=["calendar", "weekday", "start_minute"],
+                name="csp_calendar_block_unique",
+                violation_error_message="Another block of this weekday starts at this minute.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -84,7 +88,7 @@ class CalendarDay(models.Model):
     A day of several blocks has several rows. Public holidays are imported into rows, with where they came from.
     """
 
-    calendar = models.ForeignKey(Calendar, on_delete=models.CASCADE, related_name="days")
+    calendar = models.ForeignKey(Calendar, on_delete=models.CASCADE, related_name="days", db_index=False)
     day = models.DateField()
     start_minute = models.PositiveSmallIntegerField(null=True, blank=True)
     end_minute = models.PositiveSmallIntegerField(null=True, blank=True)

@@ -48,7 +48,7 @@ class Clock(models.Model):
         MISSED = "missed", "Done late"
         CANCELLED = "cancelled", "Called off"
 
-    play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="clocks")
+    play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="clocks", db_index=False)
     target = models.CharField(max_length=20, choices=Target)
     number = models.PositiveIntegerField(default=1, help_text="Counts the offers of one play.")
     promised_seconds = models.PositiveIntegerField()
@@ -136,7 +136,7 @@ class ClockEvent(models.Model):
         BREACHED = "breached", "Breached"
         ESCALATED = "escalated", "Escalated"
 
-    clock = models.ForeignKey(Clock, on_delete=models.CASCADE, related_name="events")
+    clock = models.ForeignKey(Clock, on_delete=models.CASCADE, related_name="events", db_index=False)
     kind = models.CharField(max_length=10, choices=Kind)
     level = models.PositiveSmallIntegerField(
         default=0, help_text="The per cent of a warning, the rung of an escalation."

@@ -15,7 +15,22 @@ from csplaybooks.playbooks.models.work import Work, WorkQuerySet
 
 
 class MatchQuerySet(WorkQuerySet):
-    """Matches, by where they stand."""
+    """Matches, by who may see them and where they stand."""
+
+    def visible_to(self, viewer: Any) -> Self:
+        """Matches of own and pool accounts, and those that led to a play that the viewer sees.
+
+        Like plays: seeing an account for the sake of one play does not open the others' matches.
+        """
+        from csplaybooks.accounts.visibility import scope_of
+
+        scope = scope_of(viewer)
+        if scope.everything:
+            return self
+        if scope.nothing:
+            return self.none()
+        accounts = Account.objects.in_scope(scope, through_doors=False).values("pk")
+        return self.filter(Q(account__in=accounts) | Q(play__in=Play.objects.visible_to(viewer).values("pk")))
 
     def episode_open(self) -> Self:
         """Matches whose conditions still hold, as far as the last run saw."""
@@ -48,7 +63,7 @@ class Match(Work):
 
     trigger = models.ForeignKey(Trigger, on_delete=models.PROTECT, related_name="matches")
     version = models.ForeignKey(PlaybookVersion, on_delete=models.PROTECT, related_name="+")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="matches")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="matches", db_index=False)
     opened_run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+")
     closed_run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     opened_at = models.DateTimeField(help_text="The moment of the run that opened it.")

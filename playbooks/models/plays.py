@@ -98,7 +98,7 @@ class Play(Versioned, Work):
         HAND = "hand", "By hand"
 
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="plays")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="plays", db_index=False)
     playbook = models.ForeignKey(Playbook, on_delete=models.PROTECT, related_name="plays")
     recipe = models.ForeignKey(
         PlaybookVersion, on_delete=models.PROTECT, related_name="plays", verbose_name="playbook version"
@@ -120,7 +120,7 @@ class Play(Versioned, Work):
     )
     amount_working = models.JSONField(default=dict, help_text="How the expected amount was worked out; frozen.")
     opened_at = models.DateTimeField()
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="When an untouched play of its route lapses.")
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="When a play that is still open lapses.")
     tray_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Since when it waits for a manager to name an owner."
     )
@@ -208,7 +208,7 @@ class PlayPartQuerySet(VisibleQuerySet):
 class PlayStep(models.Model):
     """A next step of a play, taken from its playbook when it opened."""
 
-    play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="steps")
+    play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="steps", db_index=False)
     number = models.PositiveIntegerField()
     kind = models.CharField(max_length=20)
     text = models.TextField()
@@ -220,7 +220,11 @@ class PlayStep(models.Model):
     class Meta:
         ordering = ("play", "number")
         constraints = [
-            models.UniqueConstraint(fields=["play", "number"], name="csp_play_step_number"),
+            models.UniqueConstraint(
+                fields=["play", "number"],
+                name="csp_play_step_number",
+                violation_error_message="This play has a step of this number already.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -241,7 +245,7 @@ class Interval(models.Model):
         TRAY = "tray", "Tray"
         CUSTOMER = "customer", "Customer"
 
-    play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="intervals")
+    play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="intervals", db_index=False)
     seq = models.PositiveIntegerField()
     owner = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     holder = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
@@ -328,7 +332,7 @@ class Touch(models.Model):
         IN = "in", "From the customer"
 
     play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="touches")
-    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="touches")
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="touches", db_index=False)
     channel = models.CharField(max_length=10, choices=Channel)
     direction = models.CharField(max_length=5, choices=Direction, default=Direction.OUT)
     by_member = models.ForeignKey(
@@ -343,7 +347,7 @@ class Touch(models.Model):
         verbose_name_plural = "touches"
         ordering = ("-at", "-pk")
         indexes = [
-            # The guard `contact_cap`: contacts with an account inside a window.
+            # The guard `crowded`: contacts with an account inside a window.
             models.Index(fields=["account", "at"], name="csp_touch_account_at"),
         ]
 

@@ -44,7 +44,7 @@ class Playbook(Versioned):
 class PlaybookVersion(models.Model):
     """A published document, immutable: plays and matches point at the version they came from."""
 
-    playbook = models.ForeignKey(Playbook, on_delete=models.PROTECT, related_name="versions")
+    playbook = models.ForeignKey(Playbook, on_delete=models.PROTECT, related_name="versions", db_index=False)
     number = models.PositiveIntegerField()
     source = models.TextField(help_text="The YAML text as it was published, byte for byte.")
     document = models.JSONField(help_text="The same document, read and checked.")
@@ -58,8 +58,16 @@ class PlaybookVersion(models.Model):
     class Meta:
         ordering = ("playbook", "-number")
         constraints = [
-            models.UniqueConstraint(fields=["playbook", "number"], name="csp_playbook_version_number"),
-            models.CheckConstraint(condition=Q(number__gte=1), name="csp_playbook_version_from_one"),
+            models.UniqueConstraint(
+                fields=["playbook", "number"],
+                name="csp_playbook_version_number",
+                violation_error_message="This playbook has a version of this number already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(number__gte=1),
+                name="csp_playbook_version_from_one",
+                violation_error_message="Versions are counted from 1.",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -69,7 +77,7 @@ class PlaybookVersion(models.Model):
 class Trigger(models.Model):
     """The identity of a trigger over the versions of its playbook: its key. Matches are episodes of a trigger."""
 
-    playbook = models.ForeignKey(Playbook, on_delete=models.PROTECT, related_name="triggers")
+    playbook = models.ForeignKey(Playbook, on_delete=models.PROTECT, related_name="triggers", db_index=False)
     key = models.SlugField(max_length=100)
 
     objects: Any = CatalogueQuerySet.as_manager()
@@ -77,7 +85,11 @@ class Trigger(models.Model):
     class Meta:
         ordering = ("playbook", "key")
         constraints = [
-            models.UniqueConstraint(fields=["playbook", "key"], name="csp_trigger_key"),
+            models.UniqueConstraint(
+                fields=["playbook", "key"],
+                name="csp_trigger_key",
+                violation_error_message="This playbook has a trigger of this key already.",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -25,7 +25,9 @@ class Run(models.Model):
     moment = models.DateTimeField(help_text="The moment asked about.")
     versions = models.JSONField(default=dict, help_text="What was evaluated: trigger id to playbook version id.")
     inputs = models.JSONField(
-        default=dict, help_text="What was used that is not dated truth: the maximum age of each meter."
+        default=dict,
+        help_text="What was used that is not dated truth: the ids of signal types and meters by key, and the maximum "
+        "age of each meter in days.",
     )
     counts = models.JSONField(default=dict, help_text="By trigger: matched, opened, closed.")
     errors = models.JSONField(

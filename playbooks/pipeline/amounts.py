@@ -92,10 +92,10 @@ def _next_plan(base: Entitlement | None) -> Amount:
 def _seats_over(case: Case, base: Entitlement | None) -> Amount:
     if base is None or base.plan is None or not base.plan.seat_price_minor:
         return _unknown("seats_over", "no price of a seat is known")
-    reading = _reading_in(case.evidence, case.rule["meter"])
+    reading = _reading_in(case.evidence, case.rule["meters"])
     if reading is None:
-        return _unknown("seats_over", f"the evidence holds no reading of {case.rule['meter']}")
-    used, limit = reading
+        return _unknown("seats_over", f"the evidence holds no reading of {' or '.join(case.rule['meters'])}")
+    meter, used, limit = reading
     target = case.rule.get("target_percent", 100)
     # Rounded up: the seats that bring use back to the target share of the limit, at least one.
     wanted = -(-used * 100 // (target * 1000))
@@ -113,6 +113,7 @@ def _seats_over(case: Case, base: Entitlement | None) -> Amount:
         seats * price * (100 - discount) // 100,
         {
             "rule": "seats_over",
+            "meter": meter,
             "seats": seats,
             "seat_price_minor": price,
             "discount_percent": discount,
@@ -121,15 +122,22 @@ def _seats_over(case: Case, base: Entitlement | None) -> Amount:
     )
 
 
-def _reading_in(evidence: Sequence[Mapping[str, Any]], meter: str) -> tuple[int, int] | None:
-    for item in evidence:
-        meters = item["settings"].get("meters", [])
-        if meter in meters:
-            index = meters.index(meter)
-            used, limit = item["found"].get(f"used{index}"), item["found"].get(f"limit{index}")
-            if used is not None and limit:
-                return used, limit
-    return None
+def _reading_in(evidence: Sequence[Mapping[str, Any]], wanted: Sequence[str]) -> tuple[str, int, int] | None:
+    """(meter, used, limit) in thousandths: of the first wanted meter above its limit, else of the first with a reading.
+
+    A trigger holds if any of its meters does, so the first one need not be the one that is over.
+    """
+    readings = []
+    for meter in wanted:
+        for item in evidence:
+            meters = item["settings"].get("meters", [])
+            if meter in meters:
+                index = meters.index(meter)
+                used, limit = item["found"].get(f"used{index}"), item["found"].get(f"limit{index}")
+                if used is not None and limit:
+                    readings.append((meter, used, limit))
+    above = (reading for reading in readings if reading[1] > reading[2])
+    return next(above, readings[0] if readings else None)
 
 
 def _unknown(rule: str, why: str) -> Amount:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Count
+
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
 from csplaybooks.accounts.models import AccountFacts, Product
+from csplaybooks.playbooks.guards import Crowded
 from csplaybooks.playbooks.intervals import open_first_intervals
 from csplaybooks.playbooks.models import Match, Play, PlayMatch, PlayStep, Route, Stage
 from csplaybooks.playbooks.pipeline.amounts import Amount, Case, product_in, work_out_amounts
@@ -122,7 +125,18 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
     for match in matches:
         first.setdefault((match.account_id, match.version.document["motion"]), match)
     standing = _open_plays_of(first)
-    openers = [match for key, match in first.items() if key not in standing]
+    crowded = _crowded({key: match for key, match in first.items() if key not in standing})
+    if crowded:
+        held = {match.pk for match in matches if (match.account_id, match.version.document["motion"]) in crowded}
+        # Without a date: the sweep asks the guard again, for as long as it takes.
+        Match.objects.filter(pk__in=held, state=Match.State.QUEUED).update(
+            state=Match.State.HELD,
+            held_by=Crowded.key,
+            held_until=None,
+            held_reason="as many plays are open at this account as there may be",
+        )
+        matches = [match for match in matches if match.pk not in held]
+    openers = [match for key, match in first.items() if key not in standing and key not in crowded]
     plays = build_plays([Opening(m.account_id, m.version, m.evidence, m.ceiling) for m in openers], now)
     for opener, built in zip(openers, plays, strict=True):
         # What the timeline calls the play is made of these; they are here already.
@@ -151,6 +165,21 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
     write_timeline(
         [_entry(match, standing[match.account_id, match.version.document["motion"]], now) for match in matches]
     )
+
+
+def _crowded(openers: Mapping[tuple[int, str], Match]) -> set[tuple[int, str]]:
+    """The keys of matches whose account has filled up since the guards were asked (a play opened by hand, say)."""
+    counted = Play.objects.open().filter(account__in={account_id for account_id, _ in openers}).order_by()
+    open_plays = dict(counted.values("account").annotate(n=Count("pk")).values_list("account", "n"))
+    crowded: set[tuple[int, str]] = set()
+    for key, match in openers.items():
+        settings = match.version.document["guards"][Crowded.key]
+        plays = open_plays.get(match.account_id, 0)
+        if settings != "off" and plays >= settings["open_plays"]:
+            crowded.add(key)
+        else:
+            open_plays[match.account_id] = plays + 1
+    return crowded
 
 
 def _open_plays_of(keys: Mapping[tuple[int, str], Any]) -> dict[tuple[int, str], Play]:

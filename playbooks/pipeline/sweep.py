@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 
 from csplaybooks.playbooks.acts.plays import close_plays, resume_plays
 from csplaybooks.playbooks.models import Interval, Outcome, Pause, Play, Stage, State
@@ -32,9 +32,11 @@ def work(*, now: datetime) -> int:
 def expire_plays(*, now: datetime) -> int:
     """Close the plays whose time has run out before anybody won or lost them; answers how many.
 
+    A play that is paused until later waits for its wake-up date.
     A play that nobody ever owned (it stood in the tray) is withdrawn: it would stand in the way of its motion.
     """
-    due = Play.objects.open().filter(expires_at__lte=now).order_by("expires_at", "pk")
+    waiting = Pause.objects.filter(play=OuterRef("pk"), interval__valid_to__isnull=True, wakes_at__gt=now)
+    due = Play.objects.open().filter(~Exists(waiting), expires_at__lte=now).order_by("expires_at", "pk")
     rows = list(due.values_list("pk", "stage")[:BATCH])
     unowned = [pk for pk, stage in rows if stage == Stage.ROUTED]
     owned = [pk for pk, stage in rows if stage != Stage.ROUTED]

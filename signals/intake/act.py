@@ -256,7 +256,7 @@ def _store(judgement: _Judgement, *, items: Sequence[object], now: datetime, tok
     answer = IntakeAnswer.of(judgement.results)
     unknown = {one.item.source for one in accepted} - judgement.sources.keys()
     sources = judgement.sources | (register_sources(unknown, now) if unknown else {})
-    latest = max((one.item.occurred_at for one in accepted), default=now)
+    ahead = [one.item.occurred_at for one in accepted if one.item.occurred_at > now]
     batch = IntakeBatch.objects.create(
         kind=kind.batch_kind,
         token=token,
@@ -266,7 +266,8 @@ def _store(judgement: _Judgement, *, items: Sequence[object], now: datetime, tok
         duplicate=answer.duplicate,
         conflict=answer.conflict,
         refused=answer.refused,
-        ripens_at=latest if latest > now else None,
+        ripens_from=min(ahead, default=None),
+        ripens_at=max(ahead, default=None),
     )
     if accepted:
         for one, pk in zip(accepted, reserve_ids(kind.model, len(accepted)), strict=True):

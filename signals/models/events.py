@@ -45,7 +45,7 @@ class Event(models.Model):
     never edited, so that what was known at any run can be told.
     """
 
-    source = models.ForeignKey(Source, on_delete=models.PROTECT, related_name="+")
+    source = models.ForeignKey(Source, on_delete=models.PROTECT, related_name="+", db_index=False)
     external_id = models.CharField(max_length=200)
     occurred_at = models.DateTimeField()
     batch = models.ForeignKey(IntakeBatch, on_delete=models.PROTECT, related_name="+")
@@ -54,6 +54,31 @@ class Event(models.Model):
 
     class Meta:
         abstract = True
+
+
+def event_constraints(noun: str) -> list[models.BaseConstraint]:
+    """The constraints of a table of events: each id once in its source, each row corrected once at most.
+
+    `noun` says what a row is, `signal` or `reading`, in the constraints' names and words.
+    """
+    return [
+        models.UniqueConstraint(
+            fields=["source", "external_id"],
+            name=f"csp_{noun}_unique",
+            violation_error_message=f"This source has sent a {noun} with this id before.",
+        ),
+        models.UniqueConstraint(
+            fields=["corrects"],
+            condition=Q(corrects__isnull=False),
+            name=f"csp_{noun}_corrected_once",
+            violation_error_message=f"This {noun} was corrected already: correct the correction.",
+        ),
+        models.CheckConstraint(
+            condition=Q(is_void=False) | Q(corrects__isnull=False),
+            name=f"csp_{noun}_void_corrects",
+            violation_error_message=f"Only a correction can say that a {noun} did not happen.",
+        ),
+    ]
 
 
 class Signal(Event):
@@ -79,24 +104,7 @@ class Signal(Event):
             # The evaluator over all accounts: a type's events in a window, grouped by account.
             models.Index(fields=["type", "occurred_at", "account"], name="csp_signal_type_time"),
         ]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["source", "external_id"],
-                name="csp_signal_unique",
-                violation_error_message="This source has sent a signal with this id before.",
-            ),
-            models.UniqueConstraint(
-                fields=["corrects"],
-                condition=Q(corrects__isnull=False),
-                name="csp_signal_corrected_once",
-                violation_error_message="This signal was corrected already: correct the correction.",
-            ),
-            models.CheckConstraint(
-                condition=Q(is_void=False) | Q(corrects__isnull=False),
-                name="csp_signal_void_corrects",
-                violation_error_message="Only a correction can say that a signal did not happen.",
-            ),
-        ]
+        constraints = event_constraints("signal")
 
     def __str__(self) -> str:
         return f"{self.type} at {self.occurred_at:%Y-%m-%d %H:%M}"
@@ -106,7 +114,8 @@ class Reading(Event):
     """One level of one meter at an instant; integers in thousandths. A limit of null or zero is no limit."""
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="readings", db_index=False)
-    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="+")
+    # No index of its own: the readings of a meter are asked for by account, and the table is long.
+    meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
     used_milli = models.BigIntegerField()
     limit_milli = models.BigIntegerField(null=True, blank=True)
     # Its index is the partial one below: nearly all rows correct nothing.
@@ -123,22 +132,7 @@ class Reading(Event):
             models.Index(fields=["account", "meter", "-occurred_at", "-id"], name="csp_reading_latest"),
         ]
         constraints = [
-            models.UniqueConstraint(
-                fields=["source", "external_id"],
-                name="csp_reading_unique",
-                violation_error_message="This source has sent a reading with this id before.",
-            ),
-            models.UniqueConstraint(
-                fields=["corrects"],
-                condition=Q(corrects__isnull=False),
-                name="csp_reading_corrected_once",
-                violation_error_message="This reading was corrected already: correct the correction.",
-            ),
-            models.CheckConstraint(
-                condition=Q(is_void=False) | Q(corrects__isnull=False),
-                name="csp_reading_void_corrects",
-                violation_error_message="Only a correction can say that a reading did not happen.",
-            ),
+            *event_constraints("reading"),
             models.CheckConstraint(
                 condition=Q(limit_milli__isnull=True) | Q(limit_milli__gte=0),
                 name="csp_reading_limit_not_negative",

@@ -28,10 +28,6 @@ class IntakeBatch(Marked):
     conflict = models.PositiveIntegerField()
     refused = models.PositiveIntegerField()
 
-    ripens_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the last of its future-dated items counts; null if it holds none."
-    )
-
     objects: Any = MarkedQuerySet.as_manager()
 
     class Meta:
@@ -73,7 +69,7 @@ class RefusedItem(models.Model):
     class Meta:
         ordering = ("-pk",)
         indexes = [
-            # The daily pruning of items past their time.
+            # The pruning of items past their time, once a minute, those past it longest first.
             models.Index(fields=["expires_at"], name="csp_refused_expires"),
         ]
 

@@ -75,13 +75,3 @@ def test_a_token_is_revoked_once() -> None:
     assert (one.revoked_at, two.revoked_at) == (NOW + timedelta(days=1), NOW + timedelta(days=2))
     with pytest.raises(ValidationError, match="There is no API token with the id 999999"):
         revoke_tokens(token_ids=[999_999], now=NOW, actor=None)
-
-
-def test_a_token_is_valid_until_it_expires_or_is_revoked() -> None:
-    lasting = ApiTokenFactory()
-    expiring = ApiTokenFactory(expires_at=NOW + timedelta(days=1))
-    revoked = ApiTokenFactory()
-    revoke_tokens(token_ids=[revoked.pk], now=NOW + timedelta(days=2), actor=None)
-    assert set(ApiToken.objects.valid_at(NOW)) == {lasting, expiring, revoked}
-    assert set(ApiToken.objects.valid_at(NOW + timedelta(days=1))) == {lasting, revoked}
-    assert set(ApiToken.objects.valid_at(NOW + timedelta(days=2))) == {lasting}

@@ -145,6 +145,40 @@ def test_higher_rooms_open_doors(company: Company, monkeypatch: pytest.MonkeyPat
     assert [account.name for account in closed] == ["Acme", "Pool"]
 
 
+def test_a_door_does_not_open_the_story_of_guarded_subjects(
+    company: Company, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    seen, unseen = ChampionFactory(account=company.bolt), ChampionFactory(account=company.bolt)
+
+    def account_door(members: frozenset[int]) -> Any:
+        return Account.objects.filter(name="Bolt", pk__gt=0 if company.ada.pk in members else 10**9).values("pk")
+
+    def subject_door(viewer: Any) -> Any:
+        return Champion.objects.filter(pk=seen.pk if viewer == company.ada.user else None).values("pk")
+
+    label = Champion._meta.label_lower
+    monkeypatch.setattr(visibility, "account_doors", [account_door])
+    monkeypatch.setattr(visibility, "subject_doors", {label: subject_door})
+    for account in (company.acme, company.bolt):
+        TimelineEntryFactory(account=account, text=f"{account} renewed")
+        TimelineEntryFactory(account=account, text=f"{account}, other", subject_type="other", subject_id=unseen.pk)
+        for name, subject in (("seen", seen), ("unseen", unseen)):
+            TimelineEntryFactory(account=account, text=f"{account}, {name}", subject_type=label, subject_id=subject.pk)
+
+    def read_by(viewer: Any) -> set[str]:
+        return set(TimelineEntry.objects.visible_to(viewer).values_list("text", flat=True))
+
+    acme = {"Acme renewed", "Acme, other", "Acme, seen", "Acme, unseen"}
+    bolt = {"Bolt renewed", "Bolt, other", "Bolt, seen", "Bolt, unseen"}
+    assert read_by(company.ada.user) == acme | bolt - {"Bolt, unseen"}
+    assert read_by(company.bob.user) == bolt
+    assert read_by(ApiTokenFactory(account_ids=[company.bolt.pk])) == bolt
+    assert read_by(UserFactory(superuser=True)) == acme | bolt
+    assert read_by(UserFactory()) == set()
+    with django_assert_num_queries(1):
+        read_by(company.ada.user)
+
+
 def test_superusers_and_operations_see_everything(company: Company) -> None:
     everything = ["Acme", "Bolt", "Pool"]
     assert seen_by(UserFactory(superuser=True)) == everything

@@ -6,12 +6,23 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from csplaybooks.accounts.factories import AccountFactory, ChampionFactory, TeamMemberFactory, UserFactory
-from csplaybooks.accounts.models import Account, ApiToken, Champion, Qbr, TeamMember
-from csplaybooks.playbooks.factories import PlaybookVersionFactory, PlayFactory
-from csplaybooks.playbooks.models import Clock, Interval, Play
+from csplaybooks.accounts.acts import timeline_entry, write_timeline
+from csplaybooks.accounts.factories import (
+    START,
+    AccountFactory,
+    ChampionFactory,
+    TeamMemberFactory,
+    TimelineEntryFactory,
+    UserFactory,
+)
+from csplaybooks.accounts.models import Account, ApiToken, Champion, Qbr, TeamMember, TimelineEntry
+from csplaybooks.playbooks.factories import MatchFactory, PlaybookVersionFactory, PlayFactory, TouchFactory
+from csplaybooks.playbooks.models import Clock, Interval, Match, Play, Touch
+from tests.admin.conftest import permitted
 from tests.admin.pages import act, faults, opened, send, url
 
 pytestmark = pytest.mark.django_db
@@ -71,6 +82,90 @@ def test_play_handed_to_a_csm_is_there_without_the_others_of_its_account(csm, ac
     assert listed(csm, Account) == {"Own", "Pool", "Theirs"}
 
 
+@pytest.fixture
+def alex() -> Any:
+    """An account executive with every model permission, in no account's team."""
+    member = TeamMemberFactory(name="Alex", ae=True)
+    permitted(member.user)
+    return member
+
+
+@pytest.fixture
+def offered(accounts, alex, colleague) -> dict[str, Play]:
+    """Two plays of an account of Colin's: Alex holds one, and has nothing to do with the other."""
+    plays = {
+        "given": PlayFactory(account=accounts["theirs"], owner=colleague, holder=alex),
+        "other": PlayFactory(account=accounts["theirs"], owner=colleague, motion="cross_sell"),
+    }
+    for name, play in plays.items():
+        TouchFactory(play=play, note=f"Note on {name}")
+        MatchFactory(
+            account=play.account, state="fired", play=play, fired_at=START, evidence=[{"words": f"Found for {name}"}]
+        )
+        text = f"Contact on {name}"
+        write_timeline(
+            [timeline_entry(account_id=play.account_id, at=START, now=START, kind="touch", text=text, subject=play)]
+        )
+    MatchFactory(account=accounts["theirs"], state="queued", evidence=[{"words": "Found, waiting"}])
+    TimelineEntryFactory(account=accounts["theirs"], text="Renewed")
+    return plays
+
+
+def test_who_works_one_play_reads_nothing_of_the_others(signed_in, accounts, alex, offered):
+    client = signed_in(alex.user)
+    assert listed(client, Account) == {"Theirs"}
+    story = client.get(url(Account, "change", accounts["theirs"].pk)).content.decode()
+    assert "Contact on given" in story
+    assert "Renewed" in story
+    assert "Contact on other" not in story
+    assert listed(client, TimelineEntry) == {"Contact on given", "Renewed"}
+    assert [touch.note for touch in Touch.objects.visible_to(alex.user)] == ["Note on given"]
+    assert [match.play for match in Match.objects.visible_to(alex.user)] == [offered["given"]]
+    hidden = Match.objects.exclude(play=offered["given"])
+    assert {client.get(url(Match, "change", match.pk)).status_code for match in hidden} == {302}
+    assert "Contact on given" in client.get(url(Play, "change", offered["given"].pk)).content.decode()
+    assert client.get(url(Play, "change", offered["other"].pk)).status_code == 302
+
+
+def test_who_looks_after_the_account_reads_all_of_it(signed_in, accounts, colleague, offered):
+    permitted(colleague.user)
+    client = signed_in(colleague.user)
+    story = client.get(url(Account, "change", accounts["theirs"].pk)).content.decode()
+    assert all(text in story for text in ("Contact on given", "Contact on other", "Renewed"))
+    assert Match.objects.visible_to(colleague.user).count() == 3
+
+
+def test_closed_play_shuts_the_door_of_its_account(signed_in, accounts, alex, offered):
+    Play.objects.filter(pk=offered["given"].pk).update(
+        owner=alex, stage="closed", outcome="won", closed_at=START, updated_at=START
+    )
+    client = signed_in(alex.user)
+    assert listed(client, Account) == set()
+    assert client.get(url(Account, "change", accounts["theirs"].pk)).status_code == 302
+    # Their own work stays theirs to read, with its story.
+    assert listed(client, Play) == {str(offered["given"])}
+    assert "Contact on given" in client.get(url(Play, "change", offered["given"].pk)).content.decode()
+    assert listed(client, TimelineEntry) == {"Contact on given"}
+
+
+def test_pages_with_a_story_take_as_many_queries_for_a_long_one(
+    signed_in, accounts, alex, offered, django_assert_num_queries
+):
+    client = signed_in(alex.user)
+    play = offered["given"]
+    for address in (url(Account, "change", play.account_id), url(Play, "change", play.pk)):
+        client.get(address)
+        with CaptureQueriesContext(connection) as short:
+            client.get(address)
+        write_timeline(
+            timeline_entry(account_id=play.account_id, at=START, now=START, kind="touch", text="More", subject=subject)
+            for subject in offered.values()
+            for _ in range(20)
+        )
+        with django_assert_num_queries(len(short)):
+            assert "More" in client.get(address).content.decode()
+
+
 def test_choices_of_accounts_do_not_leak(csm, accounts):
     PlaybookVersionFactory()
     for model in (Play, Champion, Qbr):
@@ -97,6 +192,13 @@ def test_parent_that_is_not_seen_has_no_name(csm, accounts, boss):
     page = url(Account, "change", accounts["own"].pk)
     assert "Theirs" not in csm.get(page).content.decode()
     assert "Theirs" in boss.get(page).content.decode()
+
+
+def test_account_into_which_one_was_merged_is_named_to_who_sees_it(csm, accounts, boss):
+    Account.objects.filter(pk=accounts["own"].pk).update(merged_into=accounts["theirs"])
+    page, link = url(Account, "change", accounts["own"].pk), url(Account, "change", accounts["theirs"].pk)
+    assert link not in csm.get(page).content.decode()
+    assert link in boss.get(page).content.decode()
 
 
 def test_csm_cannot_give_themselves_sight(csm, carla):

@@ -153,6 +153,21 @@ def test_deleted_and_merged_accounts_are_told_of_as_such(token: Any) -> None:
     assert found["Deleted"]["deleted_at"] == "2026-11-22T12:00:00Z"
 
 
+def test_other_accounts_are_named_only_to_who_sees_them(token: Any) -> None:
+    parent, target = AccountFactory(name="Parent"), AccountFactory(name="Target")
+    child = AccountFactory(name="Child", parent=parent, merged_into=target)
+
+    def named(caller: Any) -> list[int | None]:
+        told = get(caller, path=f"{child.pk}/").json()
+        return [told["parent"], told["merged_into"]]
+
+    assert named(token) == [parent.pk, target.pk]
+    assert named(ApiTokenFactory(account_ids=[child.pk])) == [None, None]
+    assert named(ApiTokenFactory(account_ids=[child.pk, parent.pk])) == [parent.pk, None]
+    # What is asked for does not hide them.
+    assert get(token, "?name=Child").json()["results"][0]["parent"] == parent.pk
+
+
 def test_pages_come_in_the_order_of_change(token: Any) -> None:
     for number in (3, 1, 2):
         AccountFactory(name=f"Company {number}", updated_at=START + timedelta(days=number))
@@ -198,6 +213,18 @@ def test_nothing_can_be_written(token: Any) -> None:
 def test_no_such_account(token: Any, path: str) -> None:
     response = get(token, path=path)
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_number_of_queries_of_a_limited_token(count: int, django_assert_num_queries: Any) -> None:
+    parent = AccountFactory()
+    limited = ApiTokenFactory(account_ids=[AccountFactory(parent=parent).pk for _ in range(count)])
+    limited.last_used_at = NOW
+    limited.save(update_fields=["last_used_at"])
+    # The token, its accounts' ids, the accounts, their identities, their facts.
+    with django_assert_num_queries(5):
+        found = get(limited, "?page_size=100").json()["results"]
+    assert [account["parent"] for account in found] == [None] * count
 
 
 @pytest.mark.parametrize("count", [10, 100])

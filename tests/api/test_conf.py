@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from csplaybooks.checks import check_settings
+from csplaybooks import checks
+from csplaybooks.checks import check_database, check_settings
 from csplaybooks.conf import DEFAULTS, company_time_zone, csplaybooks_settings
 
 
@@ -110,4 +112,28 @@ def test_check_finds_an_unusable_value(key, value):
 def test_check_is_registered():
     from django.core.checks.registry import registry
 
-    assert check_settings in registry.get_checks()
+    assert {check_settings, check_database} <= set(registry.get_checks())
+
+
+@pytest.mark.parametrize(
+    ("vendor", "options", "found"),
+    [
+        ("sqlite", {}, ["csplaybooks.W001"]),
+        ("sqlite", {"transaction_mode": None}, ["csplaybooks.W001"]),
+        ("sqlite", {"transaction_mode": "DEFERRED"}, ["csplaybooks.W001"]),
+        ("sqlite", {"transaction_mode": "IMMEDIATE"}, []),
+        ("sqlite", {"transaction_mode": "immediate"}, []),
+        ("sqlite", {"transaction_mode": "EXCLUSIVE"}, []),
+        ("postgresql", {}, []),
+    ],
+)
+def test_check_finds_sqlite_that_locks_too_late(monkeypatch, vendor, options, found):
+    database = SimpleNamespace(vendor=vendor, settings_dict={"OPTIONS": options})
+    monkeypatch.setattr(checks, "connections", {"default": database})
+    messages = check_database()
+    assert [message.id for message in messages] == found
+    assert all("IMMEDIATE" in (message.hint or "") for message in messages)
+
+
+def test_the_sites_own_database_passes_the_check():
+    assert check_database() == []

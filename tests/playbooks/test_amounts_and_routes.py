@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from csplaybooks.accounts.factories import AccountFactory, EntitlementFactory, PlanFactory, ProductFactory
+from csplaybooks.playbooks.acts.recipes import LIBRARY
+from csplaybooks.playbooks.document import read_document
 from csplaybooks.playbooks.models import Route
 from csplaybooks.playbooks.pipeline.amounts import Case, work_out_amounts
 from csplaybooks.playbooks.pipeline.opening import choose_route
@@ -109,14 +111,14 @@ class TestAmounts:
     def test_seats_over_bring_use_back_to_the_target(self, used: float, limit: int, target: int, more: int) -> None:
         account = AccountFactory()
         EntitlementFactory(account=account, plan=PlanFactory(seat_price_minor=2_500))
-        rule = {"rule": "seats_over", "meter": "seats", "target_percent": target}
+        rule = {"rule": "seats_over", "meters": ["seats"], "target_percent": target}
         words = f"{more} seats more bring use to {target} % of the limit"
         assert amount(account, rule, seats(used, limit)) == (more * 2_500, words)
 
     def test_the_target_is_the_whole_limit_where_the_rule_says_nothing(self) -> None:
         account = AccountFactory()
         EntitlementFactory(account=account, plan=PlanFactory(seat_price_minor=2_500))
-        assert amount(account, {"rule": "seats_over", "meter": "seats"}, seats(22, 20))[0] == 5_000
+        assert amount(account, {"rule": "seats_over", "meters": ["seats"]}, seats(22, 20))[0] == 5_000
 
     @pytest.mark.parametrize(("used", "minor"), [(9, 90_00), (10, 90_00), (19, 171_00), (20, 160_00)])
     def test_volume_bands_discount_all_seats_from_their_first_on(self, used: int, minor: int) -> None:
@@ -126,12 +128,12 @@ class TestAmounts:
             {"from_seats": 20, "discount_percent": 20},
             {"from_seats": 10, "discount_percent": 10},
         ]
-        rule = {"rule": "seats_over", "meter": "seats", "bands": bands}
+        rule = {"rule": "seats_over", "meters": ["seats"], "bands": bands}
         assert amount(account, rule, seats(used + 5, 5))[0] == minor
 
     def test_seats_over_is_unknown_without_a_price_or_a_reading_or_a_limit(self) -> None:
         account = AccountFactory()
-        rule = {"rule": "seats_over", "meter": "seats"}
+        rule = {"rule": "seats_over", "meters": ["seats"]}
         assert amount(account, rule, seats(9, 5)) == (None, "unknown: no price of a seat is known")
         EntitlementFactory(account=account, plan=PlanFactory(seat_price_minor=2_500))
         no_reading = (None, "unknown: the evidence holds no reading of seats")
@@ -139,6 +141,44 @@ class TestAmounts:
         assert amount(account, rule, seats(9, None)) == amount(account, rule, seats(9, 0)) == no_reading
         assert amount(account, rule, seats(9, 5, "users")) == no_reading
         assert amount(account, rule, seats(9, 5, "seats", ["users", "seats"]))[0] == 10_000
+
+    @pytest.mark.parametrize(
+        ("active_users", "licensed", "minor", "meter"),
+        [
+            (None, (18, 10), 20_000, "seats"),
+            ((17, 10), (18, 10), 17_500, "active_users"),
+            ((9, 10), (18, 10), 20_000, "seats"),
+            ((10, 10), (18, 10), 20_000, "seats"),
+            ((18, None), (17, 10), 17_500, "seats"),
+            # None is over: the first with a reading.
+            ((10, 10), (5, 10), 2_500, "active_users"),
+            (None, (5, 10), 2_500, "seats"),
+        ],
+    )
+    def test_seats_over_counts_the_first_meter_that_is_over(
+        self, active_users: Any, licensed: Any, minor: int, meter: str
+    ) -> None:
+        account = AccountFactory()
+        EntitlementFactory(account=account, plan=PlanFactory(seat_price_minor=2_500))
+        meters = ["active_users", "seats"]
+        evidence = seats(*licensed, "seats", meters)
+        evidence["found"].update({"used0": None, "limit0": None})
+        if active_users is not None:
+            evidence["found"].update(seats(*active_users, "active_users", meters)["found"])
+        rule = {"rule": "seats_over", "meters": meters}
+        (answer,) = work_out_amounts([Case(account.pk, rule, [evidence])], NOW)
+        assert (answer.minor, answer.working["meter"]) == (minor, meter)
+        # Wherever among the evidence it stands.
+        apart = [seats(*licensed), *([] if active_users is None else [seats(*active_users, "active_users")])]
+        assert work_out_amounts([Case(account.pk, rule, apart)], NOW) == [answer]
+
+    def test_over_the_licence_has_an_amount_whichever_of_its_meters_is_over(self) -> None:
+        account = AccountFactory()
+        EntitlementFactory(account=account, plan=PlanFactory(seat_price_minor=2_500))
+        document = read_document((LIBRARY / "over_the_licence.yaml").read_text(encoding="utf-8"))
+        ((condition,),) = [group["all"] for group in document["triggers"][0]["any"]]
+        for meter in condition["meters"]:
+            assert amount(account, document["amount"], seats(18, 10, meter, condition["meters"]))[0] == 20_000
 
     def test_many_cases_are_worked_out_in_order_and_in_two_queries(self, django_assert_max_num_queries: Any) -> None:
         accounts = AccountFactory.create_batch(20)

@@ -11,6 +11,7 @@ import yaml
 from csplaybooks.playbooks.acts.recipes import LIBRARY
 from csplaybooks.playbooks.document import MAX_ERRORS, DocumentError, names_used, read_document
 from csplaybooks.playbooks.guards import guards
+from csplaybooks.playbooks.measures.base import threshold
 
 GOOD = """\
 key: seats
@@ -128,6 +129,26 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
         (GOOD + "amount: {percent: 10}\n", "amount", "rule is missing"),
         (GOOD + "amount: {rule: fixed}\n", "amount", "amount_minor is missing"),
         (GOOD + "amount: {rule: next_plan, percent: 1}\n", "amount", "percent is unknown here; known are rule"),
+        (GOOD + "amount: {rule: seats_over}\n", "amount", "meters is missing"),
+        (GOOD + "amount: {rule: seats_over, meters: []}\n", "amount/meters", "is empty"),
+        (GOOD + "amount: {rule: seats_over, meters: [a, a]}\n", "amount/meters", "the same entry stands twice"),
+        (
+            with_condition("{measure: amount_over_limit, meters: [seats], above: 0.0005}"),
+            f"{FIRST_CONDITION}/above",
+            "0.0005 has more than 3 decimals",
+        ),
+        (
+            with_condition("{measure: amount_over_limit, meters: [seats], at_least: -1e-7}"),
+            f"{FIRST_CONDITION}/at_least",
+            "-1e-07 has more than 3 decimals",
+        ),
+        (
+            with_condition(
+                "{measure: signal_count, signal_type: t, window_days: 7, at_least: 1, properties: {n: 1000000000001}}"
+            ),
+            f"{FIRST_CONDITION}/properties/n",
+            "1000000000001 is more than 1000000000000",
+        ),
         (GOOD + "guards: {mood: {}}\n", "guards", "mood is unknown here; known are gone, not_paying"),
         (GOOD + "guards: {onboarding: {weeks: 3}}\n", "guards/onboarding", "weeks is unknown here; known are days"),
         (GOOD + "guards: {onboarding: no}\n", "guards/onboarding", "'no' is not possible here, only off"),
@@ -234,6 +255,14 @@ def test_what_is_no_document_at_all_is_told_so(text: str, where: str, message: s
     assert message in said
 
 
+def test_thresholds_of_three_decimals_are_taken_as_they_are_written() -> None:
+    for thousandths in (*range(-2_000, 2_000), 999_999_999_999):
+        written = f"{thousandths / 1000:.3f}"
+        document = read_document(with_condition(f"{{measure: amount_over_limit, meters: [seats], above: {written}}}"))
+        condition = document["triggers"][0]["any"][0]["all"][0]
+        assert threshold(condition) * 1000 == thousandths
+
+
 def test_an_alias_bomb_is_refused_before_it_grows() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
@@ -282,10 +311,11 @@ def test_the_names_a_document_uses_are_found_with_the_first_place_that_does() ->
             "          - {measure: amount_over_limit, meters: [seats, users], above: 2}\n"
             "          - {measure: open_gap, products: [analytics]}"
         )
-        + "amount: {rule: seats_over, meter: seats}\naudience: {plans: [team]}\n"
+        + "amount: {rule: seats_over, meters: [seats, log_ins]}\naudience: {plans: [team]}\n"
     )
     names = names_used(document)
     assert names.signal_types == {"gate_hit": f"{FIRST_CONDITION}/signal_type"}
-    assert names.meters == {"seats": "triggers/0/any/0/all/1/meters", "users": "triggers/0/any/0/all/1/meters"}
+    condition = "triggers/0/any/0/all/1/meters"
+    assert names.meters == {"seats": condition, "users": condition, "log_ins": "amount/meters"}
     assert names.products == {"analytics": "triggers/0/any/0/all/2/products"}
     assert names.plans == {"team": "audience/plans"}

@@ -87,7 +87,7 @@ def judge(
     """What the guards say about one match."""
     question = Question(at, Known.now(mark), motion)
     ((_, judgement),) = judge_matches(
-        Match.objects.filter(pk=match.pk), question, settings, {match.trigger_id: cooldown_days}
+        Match.objects.filter(pk=match.pk), question, settings, {match.trigger_id: cooldown_days}, {}
     )
     return judgement
 
@@ -357,7 +357,7 @@ def test_three_open_plays_are_a_crowd_and_two_are_not() -> None:
     closed_play(match.account, "won", NOW)
     assert passes(judge(match, only("crowded")))
     open_plays(match.account, "tier_upsell")
-    assert judge(match, only("crowded")).hold == Hold("crowded", "3 plays are open at this account already")
+    assert judge(match, only("crowded")).hold == Hold("crowded", "plays open or about to open at this account: 3")
     assert passes(judge(match, only("crowded", open_plays=4)))
 
 
@@ -449,5 +449,5 @@ def test_one_query_for_a_playbook_whatever_the_number_of_matches(number: int, dj
         MatchFactory(account=account(), version=first.version, trigger=first.trigger, opened_run=run)
     question = Question(NOW, Known.now(run.pk), "cross_sell")
     with django_assert_num_queries(1):
-        judged = list(judge_matches(Match.objects.all(), question, settings_with(), {}))
+        judged = list(judge_matches(Match.objects.all(), question, settings_with(), {}, {}))
     assert len(judged) == number

@@ -28,7 +28,6 @@ from csplaybooks.playbooks.acts.plays import (
 )
 from csplaybooks.playbooks.factories import (
     CalendarFactory,
-    MatchFactory,
     PlaybookFactory,
     PlaybookVersionFactory,
     PlayFactory,
@@ -267,14 +266,24 @@ def test_a_play_whose_time_runs_out_in_the_tray_is_withdrawn_and_frees_its_motio
     assert broken() == []
 
 
-def test_closing_a_play_makes_room_for_what_was_held_for_want_of_it() -> None:
-    play = owned()
-    held = MatchFactory(account=play.account, state="held", held_by="crowded", held_until=None)
-    other = MatchFactory(account=play.account, state="held", held_by="unhealthy", held_until=None)
-    close_plays(play_ids=[play.pk], outcome="won", now=NOW + HOUR)
-    held.refresh_from_db()
-    other.refresh_from_db()
-    assert (held.held_until, other.held_until) == (NOW + HOUR, None)
+def test_a_contact_cannot_lie_before_its_play_and_one_before_its_owner_keeps_the_promise() -> None:
+    CalendarFactory()
+    play = PlayFactory(unowned=True, opened_at=NOW)
+    with pytest.raises(ValidationError, match="before its play was opened"):
+        log_touch(play_ids=[play.pk], channel="call", at=NOW - timedelta(seconds=1), now=NOW + HOUR)
+    assign_plays(play_ids=[play.pk], owner_id=TeamMemberFactory().pk, now=NOW + 2 * HOUR)
+    work(now=NOW + 2 * HOUR)
+    assert done(log_touch(play_ids=[play.pk], channel="call", at=NOW + HOUR, now=NOW + 3 * HOUR))
+    clock = play.clocks.get(target="first_touch")
+    assert (clock.state, clock.done_at) == ("met", clock.started_at)
+    assert broken() == []
+
+
+def test_a_play_that_is_paused_until_later_does_not_expire_meanwhile() -> None:
+    play = owned(expires_at=NOW + DAY)
+    pause_plays(play_ids=[play.pk], reason="Holidays", wakes_at=NOW + 3 * DAY, now=NOW + HOUR)
+    assert expire_plays(now=NOW + 2 * DAY) == 0
+    assert expire_plays(now=NOW + 3 * DAY) == 1
 
 
 def test_a_contact_starts_a_play_and_may_have_been_made_before() -> None:

@@ -125,14 +125,32 @@ def test_a_trigger_keeps_its_identity_over_versions() -> None:
     assert sorted(Trigger.objects.values_list("key", flat=True)) == ["full", "gap"]
 
 
-def test_name_and_motion_follow_what_is_published_and_not_the_draft() -> None:
+def test_the_name_follows_what_is_published_and_not_the_draft() -> None:
     publish(TEXT)
-    save_draft(text=TEXT.replace("name: Seats", "name: Chairs").replace("seat_expansion", "add_on"), now=LATER)
+    save_draft(text=TEXT.replace("name: Seats", "name: Chairs"), now=LATER)
     playbook = Playbook.objects.get()
-    assert (playbook.name, playbook.motion) == ("Seats", "seat_expansion")
+    assert playbook.name == "Seats"
     publish_playbook(playbook_id=playbook.pk, now=LATER)
     playbook.refresh_from_db()
-    assert (playbook.name, playbook.motion) == ("Chairs", "add_on")
+    assert playbook.name == "Chairs"
+
+
+def test_the_motion_stays_once_it_was_published() -> None:
+    save_draft(text=TEXT.replace("seat_expansion", "service"), now=NOW)
+    # What was never published may still become anything.
+    playbook = publish(TEXT).playbook
+    assert playbook.motion == "seat_expansion"
+    other = TEXT.replace("seat_expansion", "add_on")
+    with pytest.raises(DocumentError) as caught:
+        publish(other, LATER)
+    ((path, message),) = caught.value.errors
+    assert (path, message) == (
+        "motion",
+        "the motion of a published playbook stays: seat_expansion; make a new playbook",
+    )
+    playbook.refresh_from_db()
+    assert (playbook.motion, playbook.draft, PlaybookVersion.objects.count()) == ("seat_expansion", other, 1)
+    assert publish(TEXT.replace("80", "90"), LATER).verdict == "updated"
 
 
 def test_saving_a_draft_counts_its_versions_and_the_same_text_does_not() -> None:

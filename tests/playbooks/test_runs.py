@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import InterfaceError, OperationalError, connection, connections, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,12 +18,15 @@ from csplaybooks.accounts.acts.reviews import NewFinding, log_qbr
 from csplaybooks.accounts.factories import AccountFactory, ProductFactory
 from csplaybooks.accounts.models import Account, Change
 from csplaybooks.playbooks import runs
+from csplaybooks.playbooks.acts.plays import close_plays, open_play_by_hand
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft, set_playbook_active
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.measures import SignalCount
-from csplaybooks.playbooks.models import Match, Playbook, Run, Trigger
+from csplaybooks.playbooks.models import Match, Play, Playbook, Run, Trigger
+from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.runs import judge_held, matches_after, replay_run, run_triggers
+from csplaybooks.signals.factories import IntakeBatchFactory
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
 from csplaybooks.signals.models import IntakeBatch, Signal
 
@@ -377,18 +380,125 @@ def test_an_item_dated_ahead_is_looked_at_when_its_time_comes_without_other_news
     assert_all_runs_replay()
 
 
-def test_trouble_of_the_database_leaves_the_inputs_unclaimed(library, monkeypatch):
+def test_items_of_one_batch_are_looked_at_as_their_times_come(library):
+    account("acme")
+    seats("acme", 15, 20)
+    moments = [NOW + timedelta(minutes=minutes) for minutes in (1, 1, 1, 9)]
+    take_in_signals(
+        items=[
+            {
+                "source": "product",
+                "external_id": f"ahead-{number}",
+                "account": "acme",
+                "type": "feature_gate_hit",
+                "occurred_at": at.isoformat(),
+            }
+            for number, at in enumerate(moments)
+        ],
+        now=NOW,
+    )
+    run_triggers(now=NOW)
+    assert open_matches() == []
+    run_triggers(now=NOW + timedelta(minutes=2))
+    assert open_matches() == ["acme"]
+    assert_all_runs_replay()
+
+
+def test_facts_dated_ahead_are_looked_at_when_they_take_effect(library):
+    acme = account("acme")
+    seats("acme", 15, 20)
+    seats("acme", 90, 100, meter="health")
+    gate_hits("acme", 1, 2, 3)
+    leaves = NOW + timedelta(minutes=5)
+    set_facts(account_ids=[acme.pk], facts={"lifecycle": "churned"}, effective_at=leaves, now=NOW, actor=None)
+    run_triggers(now=NOW)
+    assert Match.objects.get().state == Match.State.QUEUED
+    assert run_triggers(now=leaves - timedelta(seconds=1)) is None
+    report = run_triggers(now=leaves)
+    assert report is not None
+    assert report.accounts == 1
+    assert Match.objects.get().held_by == "gone"
+    assert run_triggers(now=leaves + timedelta(seconds=1)) is None
+    assert_all_runs_replay()
+
+
+def test_what_is_let_through_in_one_run_takes_its_room(library):
+    for playbook in Playbook.objects.all():
+        draft = playbook.draft + "guards:\n  crowded: {open_plays: 1}\n  unhealthy: off\n"
+        save_draft(text=draft, now=NOW)
+        publish_playbook(playbook_id=playbook.pk, now=NOW)
+    account("acme")
+    seats("acme", 19, 20)
+    gate_hits("acme", 1, 2, 3)
+    run_triggers(now=NOW)
+    assert sorted(Match.objects.values_list("state", "held_by")) == [("held", "crowded"), ("queued", "")]
+    work(now=NOW)
+    assert Play.objects.open().count() == 1
+    assert judge_held(now=NOW + DAY) == 0
+    close_plays(play_ids=Play.objects.values_list("pk", flat=True), outcome="withdrawn", now=NOW + DAY)
+    assert judge_held(now=NOW + DAY) == 1
+    work(now=NOW + DAY)
+    assert Play.objects.count() == 2
+
+
+def test_an_account_that_filled_up_meanwhile_holds_what_was_queued(library):
+    acme = account("acme")
+    for playbook in Playbook.objects.all():
+        draft = playbook.draft + "guards:\n  crowded: {open_plays: 1}\n  unhealthy: off\n"
+        save_draft(text=draft, now=NOW)
+        publish_playbook(playbook_id=playbook.pk, now=NOW)
+    seats("acme", 19, 20)
+    run_triggers(now=NOW)
+    assert Match.objects.get().state == Match.State.QUEUED
+    by_hand = Playbook.objects.get(key="champion_moved_up")
+    open_play_by_hand(account_id=acme.pk, playbook_id=by_hand.pk, reason="They asked", now=NOW)
+    work(now=NOW)
+    match = Match.objects.get()
+    assert (match.state, match.held_by, match.held_until) == (Match.State.HELD, "crowded", None)
+    assert Play.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "is_the_databases"),
+    [
+        (OperationalError("deadlock detected"), True),
+        (OperationalError("database is locked"), True),
+        (InterfaceError("connection already closed"), True),
+        (OperationalError("too many SQL variables"), False),
+        (OperationalError("integer overflow"), False),
+    ],
+)
+def test_trouble_of_the_database_leaves_the_inputs_unclaimed_and_a_bad_query_does_not(
+    library, monkeypatch, error, is_the_databases
+):
     account("acme")
     gate_hits("acme", 1)
 
-    def deadlock(*args: Any) -> None:
-        raise OperationalError("deadlock detected")
+    def fails(*args: Any) -> None:
+        raise error
 
-    monkeypatch.setattr(runs, "_run_version", deadlock)
-    with pytest.raises(OperationalError):
+    monkeypatch.setattr(runs, "_run_version", fails)
+    if is_the_databases:
+        with pytest.raises(type(error)):
+            run_triggers(now=NOW)
+        assert not Run.objects.exists()
+        assert IntakeBatch.objects.unclaimed().count() == 1
+    else:
         run_triggers(now=NOW)
-    assert not Run.objects.exists()
-    assert IntakeBatch.objects.unclaimed().count() == 1
+        assert len(Run.objects.get().errors) == Playbook.objects.count()
+
+
+def test_a_batch_of_which_nothing_was_stored_is_no_news(library):
+    run_triggers(now=NOW)
+    gate_hits("nobody", 1)
+    assert run_triggers(now=NOW) is None
+
+
+def test_a_machine_whose_clock_is_far_ahead_does_not_carry_all_runs_with_it(library):
+    account("acme")
+    IntakeBatchFactory(recorded_at=NOW + DAY)
+    run_triggers(now=NOW)
+    assert Run.objects.get().moment == NOW + timedelta(minutes=10)
 
 
 def test_a_playbook_that_cannot_be_evaluated_does_not_stop_the_others(library, monkeypatch):
