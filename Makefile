@@ -1,3 +1,4 @@
+# make           the same as make help: these lines
 # make install   build .venv with everything for development
 # make demo      a sample company on http://127.0.0.1:8000 (PORT=...); ctrl-C ends it; FRESH=1 makes it anew
 # make test      all tests, on SQLite and on PostgreSQL
@@ -16,8 +17,12 @@ MANAGE_TESTS = DATABASE_URL=sqlite://:memory: $(PYTHON) manage.py
 PYTEST = $(PYTHON) -m pytest --numprocesses 2 --dist loadgroup
 WITHOUT_SERVICES = env -u DATABASE_URL -u REDIS_URL
 
-.PHONY: install demo test check format pins clean
+.PHONY: help install demo test check format pins clean
 .DELETE_ON_ERROR:
+
+# The head of this file, up to its first empty line.
+help:
+	@sed -n -e '/^$$/q' -e 's/^# //p' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV)/.dev
 

@@ -163,6 +163,7 @@ class AccountViewSet(ReadOnlyApiViewSet):
             f"{name}_seen": Subquery(visible.filter(pk=OuterRef(name)).order_by().values("pk"))
             for name in ("parent", "merged_into")
         }
-        return visible.annotate(**other).prefetch_related(
+        told: QuerySet[Any] = visible.annotate(**other).prefetch_related(
             "identities", Prefetch("facts", queryset=facts, to_attr="facts_now")
         )
+        return told

@@ -69,6 +69,11 @@ def lines_of(items: Iterable[Any]) -> SafeString:
     return format_html_join(SafeString("<br>"), "{}", ((item,) for item in items))
 
 
+def in_plain(key: str) -> str:
+    """A key as people write it: `not_paying` is `Not paying`."""
+    return capfirst(key.replace("_", " "))
+
+
 def moment(at: datetime | None) -> str:
     """A moment in the time zone of the page, as the admin writes it elsewhere."""
     return "-" if at is None else formats.date_format(timezone.localtime(at), "DATETIME_FORMAT")
@@ -178,6 +183,11 @@ class BaseInline(_Visible, admin.TabularInline):
     extra = 0
     addable = False
     editable = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not (self.addable or self.editable):
+            self.template = "csplaybooks/admin/rows.html"
 
     def has_add_permission(self, request: HttpRequest, obj: Any) -> bool:  # type: ignore[override]  # as inlines have it
         """Whether rows may be added here."""

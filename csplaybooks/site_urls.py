@@ -6,6 +6,9 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+# Only here: the admin of a host keeps its own name.
+admin.site.site_header = admin.site.site_title = "csplaybooks"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

@@ -53,7 +53,9 @@ def test_every_index_has_our_name(model: Any) -> None:
 
 @each_model
 def test_no_relation_has_an_index_that_a_longer_one_begins_with(model: Any) -> None:
-    relations = [field for field in model._meta.local_concrete_fields if field.is_relation and not field.unique]
+    relations: list[Any] = [
+        field for field in model._meta.local_concrete_fields if field.is_relation and not field.unique
+    ]
     doubled = {field.name: led_by(model, field) for field in relations if field.db_index and led_by(model, field)}
     assert doubled == {}
 
@@ -69,11 +71,11 @@ def test_no_index_is_there_twice(model: Any) -> None:
 
 
 def test_a_relation_without_an_index_of_its_own_is_led_by_another() -> None:
+    fields: list[Any] = [field for model in MODELS for field in model._meta.local_concrete_fields]
     bare = {
-        f"{model.__name__}.{field.name}"
-        for model in MODELS
-        for field in model._meta.local_concrete_fields
-        if field.is_relation and not field.unique and not field.db_index and not led_by(model, field)
+        f"{field.model.__name__}.{field.name}"
+        for field in fields
+        if field.is_relation and not field.unique and not field.db_index and not led_by(field.model, field)
     }
     # Corrections go by their partial index; the readings of a meter are asked for by account.
     assert bare == {"Signal.corrects", "Reading.corrects", "Reading.meter"}

@@ -8,7 +8,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
@@ -140,7 +139,8 @@ class FindingInline(BaseInline):
     model = Finding
     addable = True
     extra = 3
-    formfield_overrides = {models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 2})}}
+    # The admin's own text box is too wide for a cell.
+    formfield_overrides = {models.TextField: {"widget": forms.Textarea(attrs={"rows": 2, "cols": 40})}}
     fields = ("kind", "text", "product")
     follows = ("product",)
     autocomplete_fields = ("product",)

@@ -211,9 +211,20 @@ def _from_api_exception(exc: exceptions.APIException) -> Problem:
     return Problem(
         status=exc.status_code,
         code=str(getattr(exc.detail, "code", None) or exc.default_code),
-        message=str(exc.detail),
+        message=_how_to_sign_in(exc, auth_header) or str(exc.detail),
         headers=headers,
     )
+
+
+def _how_to_sign_in(exc: exceptions.APIException, auth_header: str | None) -> str:
+    """What somebody without credentials can do about it; empty for other errors.
+
+    Credentials of a scheme that nobody here reads count as none, so the scheme that is asked for is named.
+    """
+    if not isinstance(exc, exceptions.NotAuthenticated) or not auth_header:
+        return ""
+    scheme = auth_header.partition(" ")[0]
+    return f'The request does not say who sends it; send the header "Authorization: {scheme} VALUE".'
 
 
 def _from_validation(detail: Any, status: int = 400, headers: Mapping[str, str] | None = None) -> Problem:

@@ -50,11 +50,26 @@ _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
 def _has_body(request: Request) -> bool:
-    """Whether REST framework will find a body: it goes by Content-Length alone."""
+    """Whether a body may come: by its Content-Length, or in chunks (see `_chunked_body`)."""
+    if _chunked_body(request) is not None:
+        return True
     try:
         return int(request.META.get("CONTENT_LENGTH") or 0) != 0
     except ValueError:
         return False
+
+
+def _chunked_body(request: Any) -> Any:
+    """The body of a request that comes in chunks without a Content-Length, as a stream; None for any other.
+
+    Django reads nothing without a Content-Length, because not every server ends such a stream. Those that do, as
+    gunicorn, say so by `wsgi.input_terminated`; elsewhere the body counts as missing.
+    """
+    environ: Mapping[str, Any] = getattr(request, "environ", {})
+    codings = environ.get("HTTP_TRANSFER_ENCODING", "").lower().split(",")
+    if environ.get("CONTENT_LENGTH") or codings[-1].strip() != "chunked" or not environ.get("wsgi.input_terminated"):
+        return None
+    return environ["wsgi.input"]
 
 
 class StrictEncoder(JSONEncoder):
@@ -178,6 +193,13 @@ class ApiMixin(APIView):
             if header := authenticator.authenticate_header(request):
                 return header
         return "Token"
+
+    def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
+        """REST framework's request, which finds a body in chunks too: under our caps, as any other."""
+        made: Any = super().initialize_request(request, *args, **kwargs)
+        if (body := _chunked_body(request)) is not None:
+            made._stream = body
+        return made  # type: ignore[no-any-return]
 
     def get_exception_handler(self) -> Callable[..., Response]:
         """Every error is a problem document."""

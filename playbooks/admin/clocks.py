@@ -7,11 +7,19 @@ from django.contrib import admin
 from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, shown
 from csplaybooks.playbooks.models import Clock, ClockEvent
 
+#: Above this many hours, whole days are told in days, where every hour counts: a working day is no 24 hours.
+MOST_HOURS = 72
 
-def promised(seconds: int) -> str:
-    """How long was promised, such as `8 h` or `1 h 30 min`."""
-    hours, minutes = divmod(seconds // 60, 60)
-    parts = [f"{hours} h"] * bool(hours or not minutes) + [f"{minutes} min"] * bool(minutes)
+
+def promised(seconds: int, hours: str = Clock.Hours.WORKING) -> str:
+    """How long was promised, such as `8 h`, `1 h 30 min` or, where every hour counts, `42 days`.
+
+    `hours` is one of `Clock.Hours`: which time counts.
+    """
+    whole, minutes = divmod(seconds // 60, 60)
+    if hours == Clock.Hours.WALL and not minutes and whole > MOST_HOURS and whole % 24 == 0:
+        return f"{whole // 24:,} days"
+    parts = [f"{whole:,} h"] * bool(whole or not minutes) + [f"{minutes} min"] * bool(minutes)
     return " ".join(parts)
 
 
@@ -48,7 +56,9 @@ class ClockAdmin(ReadOnlyAdmin):
     )
     ordering = ("-pk",)
     paginator = CappedPaginator
-    promise = shown("Promised within", lambda clock: promised(clock.promised_seconds), ordering="promised_seconds")
+    promise = shown(
+        "Promised within", lambda clock: promised(clock.promised_seconds, clock.hours), ordering="promised_seconds"
+    )
 
 
 @admin.register(ClockEvent)

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.http import HttpRequest
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, lines_of, link_to, shown
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, in_plain, lines_of, link_to, shown
 from csplaybooks.playbooks.models import Match, PlayMatch
 from csplaybooks.playbooks.pipeline.queue import retry_stuck
 from csplaybooks.playbooks.pokes import poke
@@ -20,6 +20,11 @@ STUCK = ("stuck_at", filled_filter("work", filled="stuck", empty="not stuck"))
 def in_words(evidence: Iterable[Mapping[str, Any]]) -> Any:
     """What was found, in plain words."""
     return lines_of(item.get("words", "") for item in evidence)
+
+
+def trigger_in_words(match: Match) -> str:
+    """The playbook and the trigger's key in plain words: `Seats nearly full: Seats above 80`."""
+    return f"{match.trigger.playbook}: {in_plain(match.trigger.key)}"
 
 
 class Retry:
@@ -49,7 +54,7 @@ class Retry:
 class MatchAdmin(Retry, ReadOnlyAdmin):
     """Episodes in which an account met a trigger."""
 
-    list_display = ("trigger", "account", "state", "opened_at", "closed_at", "held_by", "held_until", "its_play")
+    list_display = ("found_by", "account", "state", "opened_at", "closed_at", "guard", "held_until", "its_play")
     list_filter = ("state", "trigger", STUCK)
     follows = ("trigger__playbook", "account", "play__playbook", "play__account")
     search_fields = ("account__name",)
@@ -59,12 +64,15 @@ class MatchAdmin(Retry, ReadOnlyAdmin):
     ordering = ("-pk",)
     paginator = CappedPaginator
     fieldsets = (
-        (None, {"fields": ("trigger", "account", "state", "found", "its_play", "fired_at")}),
+        (None, {"fields": ("its_trigger", "account", "state", "found", "its_play", "fired_at")}),
         ("Episode", {"fields": ("opened_at", "closed_at", "version", "opened_run", "closed_run")}),
-        ("Guards", {"fields": ("held_by", "held_until", "held_reason", "ceiling")}),
+        ("Guards", {"fields": ("guard", "held_until", "held_reason", "ceiling")}),
         ("Work", {"fields": ("attempts", "last_error", "next_try_at", "stuck_at")}),
     )
     readonly_fields = ("attempts", "last_error", "next_try_at", "stuck_at")
+    found_by = shown("Trigger", trigger_in_words, ordering="trigger")
+    its_trigger = shown("Trigger", lambda match: link_to(match.trigger, trigger_in_words(match)))
+    guard = shown("Held by", lambda match: in_plain(match.held_by), ordering="held_by")
     found = shown("What was found", lambda match: in_words(match.evidence))
     its_play = shown("Play", lambda match: link_to(match.play, f"play {match.play_id}"))
 

@@ -41,6 +41,8 @@ TEMPLATE = "csplaybooks/admin/act.html"
 class AskForm(forms.Form):
     """What an act asks for. `viewer` is the person who acts."""
 
+    required_css_class = "required"
+
     def __init__(self, *args: Any, viewer: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.viewer = viewer
@@ -95,14 +97,17 @@ class GivenReasonForm(AskForm):
 class PlayAct:
     """One act on plays: how it is named, what it asks for (None: nothing), and how it is called.
 
-    `verb` is its name in the table of moves.
+    `verb` is its name in the table of moves, `label` stands on its button and `menu` among the actions of the list.
+    An act that `ends` closes the play.
     """
 
     verb: str
     label: str
+    menu: str
     done: str
     form: type[AskForm] | None
     call: Callable[[HttpRequest, list[int], Mapping[str, Any], datetime], Answers]
+    ends: bool = False
 
     @property
     def action(self) -> str:
@@ -147,17 +152,23 @@ def _close(outcome: Outcome) -> Callable[[HttpRequest, list[int], Mapping[str, A
     return close
 
 
+def _ending(verb: str, label: str, outcome: Outcome, form: type[AskForm] = ReasonForm) -> PlayAct:
+    first, *rest = label.split(" ", 1)
+    menu = " ".join([first, "selected plays", *rest])
+    return PlayAct(verb, label, menu, outcome.label.lower(), form, _close(outcome), ends=True)
+
+
 #: In the order of the menu.
 PLAY_ACTS = (
-    PlayAct("assign", "Assign", "assigned", AssignForm, _assign),
-    PlayAct("start", "Start", "started", None, _start),
-    PlayAct("touch", "Log a contact", "contact logged", TouchForm, _touch),
-    PlayAct("pause", "Pause", "paused", PauseForm, _pause),
-    PlayAct("resume", "Resume", "resumed", None, _resume),
-    PlayAct("win", "Win", "won", ReasonForm, _close(Outcome.WON)),
-    PlayAct("lose", "Lose", "lost", ReasonForm, _close(Outcome.LOST)),
-    PlayAct("decline", "Decline", "declined", GivenReasonForm, _close(Outcome.DECLINED)),
-    PlayAct("withdraw", "Withdraw", "withdrawn", ReasonForm, _close(Outcome.WITHDRAWN)),
+    PlayAct("assign", "Assign", "Assign selected plays", "assigned", AssignForm, _assign),
+    PlayAct("start", "Start", "Start selected plays", "started", None, _start),
+    PlayAct("touch", "Log a contact", "Log a contact on selected plays", "contact logged", TouchForm, _touch),
+    PlayAct("pause", "Pause", "Pause selected plays", "paused", PauseForm, _pause),
+    PlayAct("resume", "Resume", "Resume selected plays", "resumed", None, _resume),
+    _ending("win", "Mark as won", Outcome.WON),
+    _ending("lose", "Mark as lost", Outcome.LOST),
+    _ending("decline", "Decline", Outcome.DECLINED, form=GivenReasonForm),
+    _ending("withdraw", "Withdraw", Outcome.WITHDRAWN),
 )
 
 
@@ -170,7 +181,7 @@ def acts_on(play: Play) -> list[PlayAct]:
 def as_action(act: PlayAct) -> Any:
     """An act as an action of the admin's list."""
 
-    @admin.action(description=f"{act.label} selected plays", permissions=["work"])
+    @admin.action(description=act.menu, permissions=["work"])
     def action(page: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return perform(act, page, request, queryset)
 
@@ -201,9 +212,20 @@ def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[An
             form.add_error(name if name in form.fields else None, errors)
         return _ask(act, page, request, form, plays)
     _tell(act, page, request, plays, answers)
-    if "from_play" in request.POST and len(plays) == 1:
-        return HttpResponseRedirect(reverse(f"admin:{Play._meta.app_label}_play_change", args=list(plays)))
+    if _from_play(request, plays):
+        return HttpResponseRedirect(_whence(request, plays))
     return None
+
+
+def _from_play(request: HttpRequest, plays: Mapping[int, Play]) -> bool:
+    return "from_play" in request.POST and len(plays) == 1
+
+
+def _whence(request: HttpRequest, plays: Mapping[int, Play]) -> str:
+    """The page on which the act was chosen: the play's own, or the list with its filters."""
+    if _from_play(request, plays):
+        return reverse(f"admin:{Play._meta.app_label}_play_change", args=list(plays))
+    return request.get_full_path()
 
 
 def _ask(act: PlayAct, page: Any, request: HttpRequest, form: Any, plays: Mapping[int, Play]) -> HttpResponse:
@@ -219,6 +241,7 @@ def _ask(act: PlayAct, page: Any, request: HttpRequest, form: Any, plays: Mappin
         "checkbox": ACTION_CHECKBOX_NAME,
         "select_across": request.POST.get("select_across", "0"),
         "from_play": "from_play" in request.POST,
+        "whence": _whence(request, plays),
     }
     request.current_app = page.admin_site.name
     return TemplateResponse(request, TEMPLATE, context)

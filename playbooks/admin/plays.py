@@ -9,6 +9,8 @@ from django import forms
 from django.contrib import admin
 from django.db.models import OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
+from django.utils import formats, timezone
+from django.utils.html import format_html
 
 from csplaybooks.accounts.admin.show import money
 from csplaybooks.accounts.models import TimelineEntry
@@ -54,13 +56,21 @@ def _stands(play: Play) -> str:
     return f"{stage}, {play.get_state_display().lower()}"
 
 
+def _next_due(play: Any) -> Any:
+    """When the promise that is due next falls due; one that is overdue in words."""
+    due: datetime | None = play.next_due_at
+    if due is None or due > timezone.now():
+        return due
+    return format_html("<strong>overdue since {}</strong>", formats.date_format(timezone.localtime(due), "DATE_FORMAT"))
+
+
 class ClockInline(BaseInline):
     """What was promised."""
 
     model = Clock
     fields = ("target", "state", "promise", "hours", "started_at", "due_at", "breached_at", "done_at")
     readonly_fields = ("promise",)
-    promise = shown("Promised within", lambda clock: promised(clock.promised_seconds))
+    promise = shown("Promised within", lambda clock: promised(clock.promised_seconds, clock.hours))
     show_change_link = True
 
 
@@ -105,13 +115,11 @@ class PlayAdmin(Retry, ActAdmin):
     list_display = (
         "playbook",
         "account",
+        "next_due",
+        "amount",
         "route",
         "stands",
         "owner",
-        "holder",
-        "amount",
-        "next_due",
-        "opened_at",
         "outcome",
     )
     list_display_links = ("playbook", "account")
@@ -140,7 +148,7 @@ class PlayAdmin(Retry, ActAdmin):
     found = shown("What was found", lambda play: in_words(play.evidence))
     amount = shown("Expected amount", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor")
     working = shown("How it was worked out", lambda play: play.amount_working.get("words"))
-    next_due = shown("Next promise due", lambda play: play.next_due_at, ordering="next_due_at")
+    next_due = shown("Next promise due", _next_due, ordering="next_due_at")
 
     def layout(self, request: HttpRequest, obj: Any = None) -> Any:
         """The three things a person says to open a play, or all that is known of one."""

@@ -80,13 +80,17 @@ class PlaybookAdmin(ActAdmin):
     fixed_fields = ("name", "key", "motion", "is_active", "published_version", "pending")
     published_number = shown("Published version", lambda row: row.published and row.published.number)
     published_version = shown("Published version", lambda row: link_to(row.published))
+    document = shown("Draft", lambda row: _verbatim(row.draft))
     pending = shown(
         "Draft to publish", lambda row: row.published is None or row.published.source != row.draft, boolean=True
     )
 
     def layout(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The draft, and what it is the draft of."""
-        return [(None, {"fields": [*([] if obj is None else self.fixed_fields), "draft"]})]
+        """The draft, and what it is the draft of; for those who may only look, with the indentation of its YAML."""
+        if obj is None:
+            return [(None, {"fields": ["draft"]})]
+        draft = "draft" if self.has_change_permission(request, obj) else "document"
+        return [(None, {"fields": [*self.fixed_fields, draft]})]
 
     def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Keep the first draft of a new playbook."""

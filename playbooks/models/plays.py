@@ -228,7 +228,7 @@ class PlayStep(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.number}. {self.text[:60]}"
+        return f"{self.number}. {self.text}"
 
 
 class Interval(models.Model):

@@ -56,7 +56,7 @@ def named_database(name: str) -> Iterator[None]:
 def settings_of(name: str) -> dict[str, Any]:
     """Django's settings for a database that is named by its URL or path. Raises DatabaseRefused."""
     url = urlsplit(name)
-    if url.scheme in ("postgres", "postgresql"):
+    if name.startswith(("postgres://", "postgresql://")):
         try:
             port = url.port
         except ValueError as error:
@@ -70,10 +70,11 @@ def settings_of(name: str) -> dict[str, Any]:
             "PORT": str(port or ""),
             "OPTIONS": dict(parse_qsl(url.query)),
         }
-    if url.scheme == "sqlite":
+    if name.startswith("sqlite://"):
         # Three slashes and a relative path, or four and an absolute one.
         name = unquote(url.path.removeprefix("/"))
-    elif "://" in name:
+    elif len(url.scheme) > 1 or "://" in name:
+        # One letter and a colon is a drive of Windows. ./a:b is a path.
         raise DatabaseRefused(f"{shown(name)}: give a path, or a URL that begins with sqlite:/// or postgres://.")
     path = Path(name)
     if not name or path.is_dir() or not path.parent.is_dir():

@@ -15,12 +15,13 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from csplaybooks.api.parsers import Unusable
 from csplaybooks.signals.intake.values import Clock, Refusal, moment_of
 
 #: The source of all that a replay hands in, and the type of the signal that a row becomes.
@@ -33,7 +34,7 @@ SIZES = ("size", "files_changed")
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?([eE][+-]?\d{1,3})?")
-# The virtual clock has no present to hold a row against, only the end of what a date can be.
+# Where no present is told to hold a row against, only the end of what a date can be.
 _NO_PRESENT = Clock(now=datetime(9000, 1, 1, tzinfo=UTC), latest=datetime(9000, 1, 1, tzinfo=UTC))
 
 
@@ -46,8 +47,9 @@ class Row:
     """One row of the record as it is handed to the intake.
 
     `position` counts the rows from 1, `day` is the UTC day on which it is handed in: its own, or where its time
-    cannot be read that of the row before it. `item` is the signal it becomes, or what is wrong with it in words where
-    the CSV reader could make nothing of it. `occurred_at` is None where it cannot be read.
+    cannot be read or lies in the future that of the row before it. `item` is the signal it becomes, or what is wrong
+    with it in words where the CSV reader could make nothing of it. `occurred_at` is None where it cannot be read or
+    lies in the future.
     """
 
     position: int
@@ -74,7 +76,8 @@ class Row:
 class Record:
     """A file that was looked over: how many rows it has, the days it reaches over, and whether it is in order.
 
-    `first_moment` is the first time in the file that can be read; rows before it stand where it stands.
+    `first_moment` is the first time in the file that can be read; rows before it stand where it stands. `present` is
+    the moment after which rows lie in the future.
     """
 
     path: Path
@@ -83,24 +86,30 @@ class Record:
     last_day: date
     in_order: bool
     first_moment: datetime
+    present: datetime | None = None
 
     def days(self) -> Iterator[tuple[date, list[Row]]]:
         """The rows by day, in the order of time and, within one instant, of the file; only days that have any."""
-        with _rows_of(self.path) as rows:
+        clock = _clock(self.present)
+        with _rows_of(self.path, clock) as rows:
             placed = _placed(rows, self.first_moment)
             ordered = placed if self.in_order else _sorted(placed)
-            for day, found in groupby((row for _, row in ordered), key=lambda row: row.day):
+            for day, found in groupby((_judged(row, clock) for _, row in ordered), key=lambda row: row.day):
                 yield day, list(found)
 
 
-def open_record(path: Path) -> Record:
-    """Look a file over, once from end to end. Raises RecordError for what cannot be replayed."""
+def open_record(path: Path, *, present: datetime | None = None) -> Record:
+    """Look a file over, once from end to end. Raises RecordError for what cannot be replayed.
+
+    Rows later than `present` (aware) are handed over to be refused, and do not say how far the record reaches; one
+    mistyped year would else take the virtual clock there. Without it no row lies in the future.
+    """
     count = 0
     first: datetime | None = None
     earliest = latest = None
     before: datetime | None = None
     in_order = True
-    with _rows_of(path) as rows:
+    with _rows_of(path, _clock(present)) as rows:
         for _, moment, _ in rows:
             count += 1
             if moment is None:
@@ -113,15 +122,38 @@ def open_record(path: Path) -> Record:
     if not count:
         raise RecordError(f"{path} has a header and no rows.")
     if first is None or earliest is None or latest is None:
-        raise RecordError(f"No row of {path} has an occurred_at that can be read, such as 2026-11-22T08:00:00Z.")
-    return Record(path, count, earliest.date(), latest.date(), in_order, first)
+        raise RecordError(
+            f"No row of {path} has an occurred_at that can be read, such as 2026-11-22T08:00:00Z"
+            f"{'' if present is None else ', and does not lie in the future'}."
+        )
+    return Record(path, count, earliest.date(), latest.date(), in_order, first, present)
+
+
+def _clock(present: datetime | None) -> Clock:
+    return _NO_PRESENT if present is None else Clock(now=present, latest=present)
+
+
+def _judged(row: Row, clock: Clock) -> Row:
+    """The row; where it lies in the future with that said in the place of its time, for the intake to refuse it.
+
+    The intake would not always find it: the virtual clock stands at the end of a day, when the day may not be over.
+    """
+    if clock is _NO_PRESENT or row.occurred_at is not None or isinstance(row.item, str):
+        return row
+    try:
+        moment_of(row.item["occurred_at"], "occurred_at", clock)
+    except Refusal as refusal:
+        if refusal.code == "in_the_future":
+            words = f"{row.item['occurred_at']} lies in the future; the replay began at {clock.now:%Y-%m-%dT%H:%M:%SZ}."
+            return replace(row, item={**row.item, "occurred_at": Unusable(refusal.code, words)})
+    return row
 
 
 _Read = tuple[int, datetime | None, dict[str, Any] | str]
 
 
 @contextmanager
-def _rows_of(path: Path) -> Iterator[Iterator[_Read]]:
+def _rows_of(path: Path, clock: Clock) -> Iterator[Iterator[_Read]]:
     """The rows of a file as (position, moment, item). Raises RecordError, naming the file."""
     try:
         with path.open("rb") as raw:
@@ -132,7 +164,7 @@ def _rows_of(path: Path) -> Iterator[Iterator[_Read]]:
             binary: Any = gzip.GzipFile(fileobj=raw) if packed else raw
             # What is not UTF-8 is carried through as it is, so that the intake refuses the row and not the file.
             with io.TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-                yield _read(path, csv.reader(text, strict=True))
+                yield _read(path, csv.reader(text, strict=True), clock)
     except OSError as error:
         # BadGzipFile is an OSError too.
         raise RecordError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -140,7 +172,7 @@ def _rows_of(path: Path) -> Iterator[Iterator[_Read]]:
         raise RecordError(f"{path} is not a whole gzip file: {error}.") from error
 
 
-def _read(path: Path, lines: Any) -> Iterator[_Read]:
+def _read(path: Path, lines: Any, clock: Clock) -> Iterator[_Read]:
     try:
         header = next(lines, None)
     except csv.Error as error:
@@ -161,7 +193,7 @@ def _read(path: Path, lines: Any) -> Iterator[_Read]:
         if not cells:
             continue  # an empty line is no row
         position += 1
-        yield position, *_item(position, cells, columns, len(header))
+        yield position, *_item(position, cells, columns, len(header), clock)
 
 
 def _columns(path: Path, header: Sequence[str]) -> dict[str, int]:
@@ -177,12 +209,12 @@ def _columns(path: Path, header: Sequence[str]) -> dict[str, int]:
 
 
 def _item(
-    position: int, cells: Sequence[str], columns: dict[str, int], width: int
+    position: int, cells: Sequence[str], columns: dict[str, int], width: int, clock: Clock
 ) -> tuple[datetime | None, dict[str, Any] | str]:
     if len(cells) != width:
         return None, f"The row has {len(cells)} cells, and the header {width}"
     try:
-        moment = moment_of(cells[columns["occurred_at"]], "occurred_at", _NO_PRESENT)
+        moment = moment_of(cells[columns["occurred_at"]], "occurred_at", clock)
     except Refusal:
         moment = None
     item: dict[str, Any] = {

@@ -65,9 +65,9 @@ class Meter(Versioned):
         ordering = ("key",)
         constraints = [
             models.CheckConstraint(
-                condition=Q(max_age_days__gte=1),
+                condition=Q(max_age_days__gte=1, max_age_days__lte=3650),
                 name="csp_meter_max_age_positive",
-                violation_error_message="A meter's maximum age is at least one day.",
+                violation_error_message="A meter's maximum age is one day to ten years.",
             ),
         ]
 

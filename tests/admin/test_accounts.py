@@ -201,6 +201,12 @@ def test_review_is_logged_with_its_findings_in_one_form(boss):
     assert set(FindingState.objects.values_list("valid_from", flat=True)) == {qbr.held_at}
 
 
+def test_text_of_a_finding_is_no_wider_than_its_cell(boss):
+    [inline] = boss.get(url(Qbr, "add")).context["inline_admin_formsets"]
+    assert 'cols="40"' in str(inline.formset.forms[0]["text"])
+    assert "vLargeTextField" not in str(inline.formset.forms[0]["text"])
+
+
 def test_review_in_the_future_stands_on_the_form(boss):
     values = qbr_values(AccountFactory(), held_at_0="2026-11-17")
     assert faults(send(boss, url(Qbr, "add"), **values)) == {"held_at": ["This lies in the future."]}

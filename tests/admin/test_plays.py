@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
 from csplaybooks.accounts.models import TimelineEntry
@@ -18,7 +20,7 @@ from csplaybooks.playbooks.factories import (
     PlaybookVersionFactory,
     PlayFactory,
 )
-from csplaybooks.playbooks.models import Clock, Match, Pause, Play, Touch
+from csplaybooks.playbooks.models import Clock, Match, Pause, Play, PlayStep, Touch
 from csplaybooks.playbooks.moves import MOVES
 from tests.admin.pages import act, faults, send, told, url
 
@@ -93,22 +95,111 @@ def test_page_has_a_button_for_each_act_that_is_possible(boss):
     assert play.stage == "running"
 
 
+def test_buttons_that_end_the_play_stand_apart_and_have_our_style(boss):
+    text = boss.get(url(Play, "change", PlayFactory().pk)).content.decode()
+    before, apart = text.split('<div class="csplaybooks-acts-ending">')
+    assert 'value="start_plays">Start<' in before
+    assert 'value="win_plays">Mark as won<' in apart
+    assert {each.verb for each in play_acts.PLAY_ACTS if each.ends} == {"win", "lose", "decline", "withdraw"}
+    assert "csplaybooks/admin.css" in before
+    # A policy of ours forbids styles in a page.
+    assert "style=" not in before[before.index('<form method="post" action') :]
+    style = boss.get("/static/csplaybooks/admin.css")
+    assert style.status_code == 200
+    assert b".csplaybooks-acts button.button" in b"".join(style)
+
+
+def test_rows_to_look_at_are_not_told_twice(boss):
+    text = "Ask who is in charge of the tool, then send them the numbers of the last quarter."
+    play = PlayFactory()
+    PlayStep.objects.create(play=play, number=1, kind="task", text=text)
+    clock = ClockFactory(play=play)
+    page = boss.get(url(Play, "change", play.pk)).content.decode()
+    assert page.count(text) == 1
+    assert str(clock) not in page
+    assert url(Clock, "change", clock.pk) in page
+    assert str(PlayStep.objects.get()) == f"1. {text}"
+
+
 def test_list_names_the_next_promise(boss):
     play = PlayFactory()
     ClockFactory(play=play, target=Clock.Target.FIRST_TOUCH, due_at=NOW + timedelta(days=1))
     ClockFactory(play=play, target=Clock.Target.CLOSED, due_at=NOW + timedelta(days=9))
-    [row] = boss.get(url(Play, "changelist"), {"o": "7"}).context["cl"].result_list
+    [row] = boss.get(url(Play, "changelist"), {"o": "3"}).context["cl"].result_list
     assert row.next_due_at == NOW + timedelta(days=1)
 
 
+def test_list_says_first_what_is_due_and_what_it_is_worth(boss):
+    late, fresh = PlayFactory(expected_amount_minor=123_450), PlayFactory()
+    ClockFactory(play=late, due_at=NOW - timedelta(days=35))
+    ClockFactory(play=fresh, due_at=NOW + timedelta(days=1))
+    listing = boss.get(url(Play, "changelist"))
+    assert listing.context["cl"].list_display[1:5] == ["playbook", "account", "next_due", "amount"]
+    text = listing.content.decode()
+    assert "overdue since Oct. 12, 2026" in text
+    assert text.count("overdue since") == 1
+    assert "Nov. 17, 2026, 10 a.m." in text
+    assert "1,234.50 USD" in text
+
+
+def test_list_asks_as_much_for_many_plays_as_for_one(boss):
+    ClockFactory(play=PlayFactory(), due_at=NOW - timedelta(days=1))
+    with CaptureQueriesContext(connection) as for_one:
+        boss.get(url(Play, "changelist"))
+    for _ in range(3):
+        ClockFactory(play=PlayFactory(), due_at=NOW - timedelta(days=1))
+    with CaptureQueriesContext(connection) as for_more:
+        boss.get(url(Play, "changelist"))
+    assert len(for_more) == len(for_one)
+
+
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0, "0 h"), (1800, "30 min"), (28_800, "8 h"), (5400, "1 h 30 min"), (2_419_200, "672 h")]
+    ("seconds", "hours", "words"),
+    [
+        (0, "wall", "0 h"),
+        (1800, "wall", "30 min"),
+        (28_800, "working", "8 h"),
+        (5400, "working", "1 h 30 min"),
+        (72 * 3600, "wall", "72 h"),
+        (96 * 3600, "wall", "4 days"),
+        (97 * 3600, "wall", "97 h"),
+        (96 * 3600 + 60, "wall", "96 h 1 min"),
+        (1008 * 3600, "wall", "42 days"),
+        (1008 * 3600, "working", "1,008 h"),
+    ],
 )
-def test_promises_in_words(seconds, words):
-    assert promised(seconds) == words
+def test_promises_in_words(seconds, hours, words):
+    assert promised(seconds, hours) == words
 
 
 # Acts
+
+
+def test_actions_read_as_sentences(boss):
+    PlayFactory()
+    choices = boss.get(url(Play, "changelist")).context["action_form"].fields["action"].choices
+    assert [label for name, label in choices if name.endswith("_plays")] == [
+        "Assign selected plays",
+        "Start selected plays",
+        "Log a contact on selected plays",
+        "Pause selected plays",
+        "Resume selected plays",
+        "Mark selected plays as won",
+        "Mark selected plays as lost",
+        "Decline selected plays",
+        "Withdraw selected plays",
+    ]
+
+
+def test_page_between_can_be_left_to_where_one_came_from(boss):
+    play = PlayFactory()
+    chosen = {"action": "pause_plays", "_selected_action": [play.pk], "index": 0}
+    asked = boss.post(f"{url(Play, 'changelist')}?stage__exact=owned", chosen).content.decode()
+    assert f'<a href="{url(Play, "changelist")}?stage__exact=owned" class="closelink">Cancel</a>' in asked
+    assert '<label for="id_reason" class="required">' in asked
+    assert '<label for="id_wakes_at">' in asked
+    asked = act(boss, Play, "pause_plays", [play], from_play="1").content.decode()
+    assert f'<a href="{url(Play, "change", play.pk)}" class="closelink">Cancel</a>' in asked
 
 
 def ask(boss, action, plays, **values):
@@ -197,6 +288,17 @@ def test_choice_of_all_plays_survives_the_page_between(boss):
     assert len(asked.context["plays"]) == 2
     assert 'name="select_across" value="1"' in asked.content.decode()
     assert told(act(boss, Play, "win_plays", plays[:1], select_across="1", perform="1")) == ["2 plays: won."]
+
+
+# Matches
+
+
+def test_trigger_and_guard_of_a_match_in_words(boss):
+    match = MatchFactory(trigger__key="seats_above_80", state="held", held_by="not_paying")
+    for page in (url(Match, "changelist"), url(Match, "change", match.pk)):
+        text = boss.get(page).content.decode()
+        assert f"{match.trigger.playbook}: Seats above 80" in text
+        assert "Not paying" in text
 
 
 # The tray

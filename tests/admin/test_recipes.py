@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from django.contrib.auth.models import Permission
+from django.utils.html import escape
 
+from csplaybooks.accounts.factories import UserFactory
 from csplaybooks.accounts.models import Change
 from csplaybooks.admin_base import LOST_UPDATE
 from csplaybooks.playbooks.acts.calendars import calendar_changed
@@ -92,6 +95,16 @@ def test_playbook_is_switched_off_and_on(boss):
     assert told(act(boss, Playbook, "switch_off", [playbook])) == [f"{playbook} was switched off already."]
     assert told(act(boss, Playbook, "switch_on", [playbook])) == [f"{playbook} is switched on."]
     assert Change.objects.filter(kind="playbook_switched").count() == 2
+
+
+def test_whoever_may_only_look_sees_the_draft_with_its_indentation(signed_in):
+    user = UserFactory(username="reader")
+    names = ("view_playbook", "view_everything")
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    playbook = PlaybookFactory(key="more_seats", draft=TEXT)
+    page = signed_in(user).get(url(Playbook, "change", playbook.pk)).content.decode()
+    assert f"<pre>{escape(TEXT)}</pre>" in page
+    assert "<textarea" not in page
 
 
 # Calendars

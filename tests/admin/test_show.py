@@ -92,7 +92,8 @@ def test_filters_speak_in_words(boss):
 
 
 @pytest.mark.django_db
-def test_moments_are_in_the_time_zone_of_the_page_and_nothing_is_a_dash(boss):
+def test_moments_are_in_the_time_zone_of_the_page_and_nothing_is_a_dash(boss, time_machine):
+    time_machine.move_to(datetime(2026, 11, 16, 10, 0, tzinfo=UTC), tick=False)
     play = PlayFactory()
     ClockFactory(play=play, due_at=datetime(2026, 11, 16, 15, 30, tzinfo=UTC))
     assert play.expected_amount_minor is None

@@ -91,7 +91,7 @@ def alex() -> Any:
 
 
 @pytest.fixture
-def offered(accounts, alex, colleague) -> dict[str, Play]:
+def offered(accounts, alex, colleague) -> dict[str, Any]:
     """Two plays of an account of Colin's: Alex holds one, and has nothing to do with the other."""
     plays = {
         "given": PlayFactory(account=accounts["theirs"], owner=colleague, holder=alex),

@@ -45,6 +45,8 @@ def test_right_value(keyword: str) -> None:
 def test_without_a_token() -> None:
     assert code_of(get(None)) == "not_authenticated"
     assert code_of(get("Basic dXNlcjpwYXNz")) == "not_authenticated"
+    assert code_of(get("Bearer")) == "not_authenticated"
+    assert 'send the header "Authorization: Token VALUE"' in get("Bearer").json()["message"]
 
 
 @pytest.mark.parametrize("value", ["", " ", "two words", "csp_\u00e9", "x" * 101])

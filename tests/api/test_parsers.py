@@ -145,6 +145,23 @@ def test_an_empty_body(body):
     problem_of(post(body), 400, "empty_body")
 
 
+def in_chunks(body: bytes, **environ: Any) -> Any:
+    """What comes of a body without a Content-Length, from a server that unpacks chunks and ends the stream."""
+    request: Any = APIRequestFactory().generic("POST", "/", content_type="application/json")
+    request.environ |= {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": io.BytesIO(body), **environ}
+    assert not request.environ.get("CONTENT_LENGTH")
+    return EchoView.as_view()(request)
+
+
+def test_a_body_in_chunks_is_read_as_any_other():
+    assert body_of(in_chunks(b"[1, 2, 3]", **{"wsgi.input_terminated": True})) == body_of(post(b"[1, 2, 3]"))
+    problem_of(in_chunks(b"", **{"wsgi.input_terminated": True}), 400, "empty_body")
+    too_large = b"[" + b" " * 30_000_000 + b"]"
+    problem_of(in_chunks(too_large, **{"wsgi.input_terminated": True}), 413, "body_too_large")
+    # Where the server does not end the stream, reading it might wait for ever.
+    assert "Content-Length" in problem_of(in_chunks(b"[1]"), 400, "empty_body")["message"]
+
+
 def test_acts_may_do_without_a_body():
     assert post(b"", view=BodilessView).status_code == 200
     problem_of(post(b" ", view=BodilessView), 400, "empty_body")

@@ -20,7 +20,9 @@ from urllib.request import ProxyHandler, Request, build_opener
 import psutil
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from csplaybooks.playbooks.demo.lock import Held, held, lock_file_of
 from csplaybooks.playbooks.demo.processes import Programs
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -159,6 +161,12 @@ def test_demo_from_an_empty_database_to_an_owned_play_and_back(start: Callable[.
         "closed": "running",
     }
 
+    # A second one on the same database leaves passwords and token as they are.
+    second = start()
+    assert second.process.wait(timeout=PATIENCE) == 1
+    assert f"Another demo runs on this database (process {demo.process.pid}, {address})" in second.said.read_text()
+    assert call(plays, token)["results"] == [play]
+
     # Ctrl-C. The web server, the cluster and all that they started end with it.
     assert len(demo.family) >= 6
     demo.process.send_signal(signal.SIGINT)
@@ -223,3 +231,48 @@ def test_a_port_in_use_is_told_before_the_long_work(capsys: pytest.CaptureFixtur
         with pytest.raises(CommandError, match=rf"Cannot listen on 127\.0\.0\.1, port {port}"):
             call_command("csplaybooks_demo", port=port)
     assert capsys.readouterr().out == ""
+
+
+def test_a_second_demo_on_the_database_is_refused_before_it_touches_anything(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Without access to a database, too.
+    with (
+        held(lock_file_of(connection.settings_dict), about="process 17, http://there"),
+        pytest.raises(CommandError, match=r"Another demo .*\(process 17, http://there\)\. End it with ctrl-C, or name"),
+    ):
+        call_command("csplaybooks_demo", port=free_port())
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.xdist_group("programs")
+def test_the_lock_ends_with_its_process_even_when_that_is_killed(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    holder = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from csplaybooks.playbooks.demo.lock import held\n"
+        "with held(Path(sys.argv[1]), about='the other'):\n"
+        "    print('held', flush=True)\n"
+        "    time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", holder, str(file)], cwd=CHECKOUT, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"held\n"
+            with pytest.raises(Held, match="the other"), held(file, about="us"):
+                pass
+        finally:
+            process.kill()
+    with held(file, about="us"):
+        assert file.read_text() == "us\n"
+
+
+def test_the_lock_belongs_to_the_database_and_not_to_who_signs_in(tmp_path: Path) -> None:
+    (tmp_path / "link.sqlite3").symlink_to(tmp_path / "a.sqlite3")
+    sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": tmp_path / "a.sqlite3"}
+    assert lock_file_of(sqlite) == tmp_path.resolve() / "a.sqlite3-demo.lock"
+    assert lock_file_of({**sqlite, "NAME": str(tmp_path / "link.sqlite3")}) == lock_file_of(sqlite)
+    postgres = {"ENGINE": "django.db.backends.postgresql", "HOST": "db", "PORT": "", "NAME": "a", "USER": "ann"}
+    assert lock_file_of({**postgres, "USER": "bob"}) == lock_file_of(postgres)
+    assert lock_file_of({**postgres, "NAME": "b"}) != lock_file_of(postgres)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import logging.config
 import os
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from csplaybooks.settings import _debug_secret_key
+from csplaybooks.settings import LOGGING, _debug_secret_key
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -98,6 +100,7 @@ def test_front_door_leads_to_the_admin(client: Client) -> None:
     assert response.redirect_chain == [("/admin/", 302), ("/admin/login/?next=/admin/", 302)]
     assert response.status_code == 200
     assert "default-src 'self'" in response.headers["Content-Security-Policy"]
+    assert response.context["site_header"] == "csplaybooks"
 
 
 def test_static_files_are_served_without_collecting_them(client: Client) -> None:
@@ -107,3 +110,68 @@ def test_static_files_are_served_without_collecting_them(client: Client) -> None
     assert response.headers["Content-Type"].startswith("text/css")
     # Read to the end, which closes the file.
     assert b"--primary" in b"".join(response)
+
+
+def manage(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the site with just ``environment``."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=CHECKOUT,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], **environment},
+    )
+
+
+@pytest.mark.parametrize("command", ["shell", "check", "csplaybooks_setup", "runserver"])
+def test_without_a_secret_key_commands_say_so_in_one_line(command: str) -> None:
+    answer = manage(command)
+
+    assert answer.returncode == 1
+    assert answer.stderr == "Set SECRET_KEY in the environment (or DEBUG=true on your own machine).\n"
+
+
+def test_setup_before_migrate_says_what_to_do(tmp_path: Path) -> None:
+    answer = manage("csplaybooks_setup", SECRET_KEY="k", DATABASE_URL=f"sqlite:///{tmp_path}/new.sqlite3")
+
+    assert answer.returncode == 1
+    assert answer.stderr == "CommandError: The tables are not up to date: run manage.py migrate first.\n"
+
+
+def test_make_tells_its_targets() -> None:
+    answers = [
+        subprocess.run(["make", *goals], cwd=CHECKOUT, check=True, capture_output=True, text=True).stdout
+        for goals in ([], ["help"])
+    ]
+
+    assert answers[0] == answers[1]
+    assert [line.split()[1] for line in answers[0].splitlines()[1:]] == [
+        *("install", "demo", "test", "check", "format", "pins", "clean")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("logger", "level", "lines"),
+    [
+        ("django.request", logging.WARNING, 1),
+        ("django.security.DisallowedHost", logging.ERROR, 1),
+        ("django.request", logging.ERROR, 5),
+        ("csplaybooks.api", logging.WARNING, 5),
+    ],
+)
+def test_what_is_refused_is_one_line_of_the_log_and_faults_keep_their_traceback(
+    logger: str, level: int, lines: int
+) -> None:
+    configurator = logging.config.DictConfigurator(LOGGING)
+    formatter = configurator.configure_formatter(configurator.config["formatters"]["plain"])
+    try:
+        raise PermissionError("not yours")
+    except PermissionError:
+        record = logging.LogRecord(logger, level, __file__, 1, "Forbidden: %s", ("/admin/",), sys.exc_info())
+
+    text = formatter.format(record).splitlines()
+
+    assert len(text) == lines
+    assert text[0].endswith(f"{logging.getLevelName(level)} {logger}: Forbidden: /admin/")
+    assert record.exc_info is not None

@@ -72,6 +72,7 @@ def test_wheel_holds_the_five_folders_and_nothing_else(release: SimpleNamespace)
     assert sorted(found - expected) == []
     assert sorted(expected - found) == []
     assert "csplaybooks/accounts/apps.py" in found
+    assert "csplaybooks/playbooks/static/csplaybooks/admin.css" in found
 
 
 def test_sdist_holds_the_tests_and_what_runs_them(release: SimpleNamespace) -> None:
@@ -156,6 +157,13 @@ call_command(
     check_changes=True, dry_run=True,
 )
 call_command("migrate", run_syncdb=True, verbosity=0)
+from django.contrib import admin
+from django.contrib.staticfiles import finders
+
+assert finders.find("csplaybooks/admin.css")
+# The admin is the host's.
+import host_urls
+assert admin.site.site_header == admin.AdminSite.site_header
 print("host is well")
 """
 

@@ -156,20 +156,20 @@ class TestAmounts:
         ],
     )
     def test_seats_over_counts_the_first_meter_that_is_over(
-        self, active_users: Any, licensed: Any, minor: int, meter: str
+        self, active_users: tuple[float, float | None] | None, licensed: tuple[float, float], minor: int, meter: str
     ) -> None:
         account = AccountFactory()
         EntitlementFactory(account=account, plan=PlanFactory(seat_price_minor=2_500))
         meters = ["active_users", "seats"]
-        evidence = seats(*licensed, "seats", meters)
+        evidence = seats(*licensed, meter="seats", meters=meters)
         evidence["found"].update({"used0": None, "limit0": None})
         if active_users is not None:
-            evidence["found"].update(seats(*active_users, "active_users", meters)["found"])
+            evidence["found"].update(seats(*active_users, meter="active_users", meters=meters)["found"])
         rule = {"rule": "seats_over", "meters": meters}
         (answer,) = work_out_amounts([Case(account.pk, rule, [evidence])], NOW)
         assert (answer.minor, answer.working["meter"]) == (minor, meter)
         # Wherever among the evidence it stands.
-        apart = [seats(*licensed), *([] if active_users is None else [seats(*active_users, "active_users")])]
+        apart = [seats(*licensed), *([] if active_users is None else [seats(*active_users, meter="active_users")])]
         assert work_out_amounts([Case(account.pk, rule, apart)], NOW) == [answer]
 
     def test_over_the_licence_has_an_amount_whichever_of_its_meters_is_over(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from csplaybooks.accounts.factories import AccountFactory
+from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.document import read_document
 from csplaybooks.playbooks.evaluator import TriggerVersion, compile_query, evaluate
 from csplaybooks.playbooks.measures import Known, Moment
@@ -100,7 +101,7 @@ NAMES = [
 
 def account_with(name: str, properties: dict[str, Any]) -> int:
     """An account with one signal of these properties; answers its id."""
-    account = AccountFactory(name=name, identity__external_id=name)
+    account: Account = AccountFactory(name=name, identity__external_id=name)
     item = {
         "source": "product",
         "external_id": name,

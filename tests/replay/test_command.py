@@ -8,12 +8,13 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import time_machine
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
@@ -21,7 +22,7 @@ from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.management.commands import csplaybooks_replay
 from csplaybooks.playbooks.replay import Progress
 from csplaybooks.playbooks.replay.database import DatabaseRefused, named_database, settings_of, shown
-from tests.replay.records import BAD, story, write
+from tests.replay.records import BAD, START, at, story, write
 
 CONTRACT = {"received", "stored", "duplicate", "conflict", "refused", "plays", "violations", "seconds", "peak_mb"}
 
@@ -97,6 +98,8 @@ def test_databases_that_are_refused(small: Path, tmp_path: Path) -> None:
         (str(tmp_path / "nowhere" / "a.sqlite3"), "no place for a SQLite file"),
         (str(tmp_path), "no place for a SQLite file"),
         ("mysql://host/name", "begins with sqlite:/// or postgres://"),
+        ("ftp:x", "begins with sqlite:/// or postgres://"),
+        ("sqlite:a.sqlite3", "begins with sqlite:/// or postgres://"),
         ("postgres://someone:secret@127.0.0.1:1/name", "cannot be used"),
     ):
         with pytest.raises(CommandError, match=words) as caught:
@@ -126,6 +129,7 @@ def test_urls_of_databases() -> None:
     }
     assert settings_of("sqlite:////tmp/a.sqlite3")["NAME"] == "/tmp/a.sqlite3"  # noqa: S108 - never opened
     assert settings_of("sqlite:///a.sqlite3")["NAME"] == "a.sqlite3"
+    assert settings_of("./ftp:x")["NAME"] == "ftp:x"
     assert shown("postgres://me:p%40ss@db.example/replay") == "postgres://me:***@db.example/replay"
 
 
@@ -168,4 +172,33 @@ def test_broken_invariants_end_it_with_an_error(small: Path, monkeypatch: pytest
     monkeypatch.setattr(csplaybooks_replay, "temporary_database", nullcontext)
     monkeypatch.setattr(csplaybooks_replay, "replay", lambda *args, **options: report)
     with pytest.raises(CommandError, match="Broken: one, other"):
+        run(small)
+
+
+@pytest.mark.usefixtures("unblocked")
+@time_machine.travel(START + timedelta(days=3, hours=11), tick=False)
+def test_rows_later_than_now_are_refused_and_do_not_move_the_clock(tmp_path: Path) -> None:
+    # In order and out of it; the last is of today, whose end is where the virtual clock stands.
+    rows = [(at(day), "acme", "ann", "alpha", "core", "1") for day in range(4)]
+    ahead = [("2099-01-01T00:00:00Z", "later", "ann", "alpha", "core", "1"), (at(3, 12), "acme", "bob", "beta", "", "")]
+    kept = tmp_path / "kept.sqlite3"
+    figures, _ = run(
+        write(tmp_path / "a.csv", [rows[2], ahead[0], *rows[:2], rows[3], ahead[1]]), "--database", str(kept)
+    )
+    in_order, _ = run(write(tmp_path / "b.csv", [*rows, *ahead]))
+    for name in ("received", "stored", "refused", "first_day", "last_day", "days", "accounts"):
+        assert figures[name] == in_order[name], name
+    assert (figures["stored"], figures["refused"], figures["last_day"], figures["days"]) == (4, 2, "2024-01-04", 4)
+    with sqlite3.connect(kept) as database:
+        refused = database.execute("SELECT code, field, message FROM csplaybooks_signals_refuseditem").fetchall()
+    database.close()
+    assert {(code, field) for code, field, _ in refused} == {("in_the_future", "occurred_at")}
+    assert any(
+        "2099-01-01T00:00:00Z lies in the future; the replay began at 2024-01-04T11:00:00Z" in one[2] for one in refused
+    )
+
+
+@time_machine.travel(START, tick=False)
+def test_record_that_lies_in_the_future_as_a_whole_is_refused(small: Path) -> None:
+    with pytest.raises(CommandError, match="does not lie in the future"):
         run(small)

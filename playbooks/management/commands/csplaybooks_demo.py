@@ -11,7 +11,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -19,10 +20,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.urls import reverse
 from django.utils import timezone
 
+from csplaybooks.playbooks.demo.lock import Held, Unavailable, held, lock_file_of
 from csplaybooks.playbooks.demo.processes import Programs
 from csplaybooks.playbooks.models import Lease
 from csplaybooks.playbooks.pokes import poke
@@ -65,12 +67,14 @@ class Command(BaseCommand):
         for number in _SIGNALS:
             signal.signal(number, _interrupt)
         try:
-            lines = self._prepare(options)
-            for line in (f"address: http://{_in_url(host)}:{port}", *lines):
-                self._print(line)
-            # The programs open their own.
-            connections.close_all()
-            self._run(host, port)
+            # Before anything is touched: a second demo would give everybody new passwords, and revoke the token.
+            with _only_demo(about=f"process {os.getpid()}, http://{_in_url(host)}:{port}"):
+                lines = self._prepare(options)
+                for line in (f"address: http://{_in_url(host)}:{port}", *lines):
+                    self._print(line)
+                # The programs open their own.
+                connections.close_all()
+                self._run(host, port)
         except KeyboardInterrupt:
             pass
         self._say("Stopped.")
@@ -160,6 +164,22 @@ class Command(BaseCommand):
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def _only_demo(*, about: str) -> Iterator[None]:
+    """Be the only demo on the database while it lasts. Raises CommandError where another one is."""
+    file = lock_file_of(connections[DEFAULT_DB_ALIAS].settings_dict)
+    try:
+        with held(file, about=about):
+            yield
+    except Held as other:
+        raise CommandError(
+            f"Another demo runs on this database ({other}). End it with ctrl-C, or name another database in "
+            "DATABASE_URL (DATABASE_URL=sqlite:///other.sqlite3 make demo PORT=8001)."
+        ) from None
+    except Unavailable as error:
+        raise CommandError(f"Whether another demo runs on this database cannot be told: {error}.") from error
 
 
 def _in_url(host: str) -> str:

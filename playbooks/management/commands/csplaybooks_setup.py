@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from csplaybooks.playbooks.acts.setup import set_up
@@ -22,7 +24,22 @@ class Command(BaseCommand):
             made = set_up(now=timezone.now())
         except DocumentError as error:
             raise CommandError(str(error)) from error
+        except DatabaseError as error:
+            # A table or a column that is not there; what else a database may say is told as it is.
+            if not _is_behind():
+                raise
+            raise CommandError("The tables are not up to date: run manage.py migrate first.") from error
         self.stdout.write(
             f"made: {made.calendars} calendar, {made.kinds} kinds of signal and meter, "
             f"{made.playbooks} playbooks, {made.schedules} schedules"
         )
+
+
+def _is_behind() -> bool:
+    """Whether migrations are waiting to be run."""
+    try:
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    except DatabaseError:
+        # Not even that can be asked: the first error tells more.
+        return False
