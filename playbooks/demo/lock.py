@@ -27,11 +27,10 @@ def lock_file_of(database: Mapping[str, Any]) -> Path:
     of it. The user and password do not count: two demos on one database are two, whoever signs in.
     """
     name = str(database["NAME"])
-    if database["ENGINE"] == "django.db.backends.sqlite3" and (folder := Path(name).absolute().parent).is_dir():
-        if name != ":memory:" and not name.startswith("file:"):
-            # By its real name: a link to the file leads to the same lock.
-            file = (folder / Path(name).name).resolve()
-            return file.with_name(f"{file.name}-demo.lock")
+    is_file = database["ENGINE"] == "django.db.backends.sqlite3" and name != ":memory:" and not name.startswith("file:")
+    # By its real name: a link to the file leads to the same lock.
+    if is_file and (file := Path(name).resolve()).parent.is_dir():
+        return file.with_name(f"{file.name}-demo.lock")
     words = "\n".join(str(database.get(key) or "") for key in ("ENGINE", "HOST", "PORT", "NAME"))
     return Path(tempfile.gettempdir()) / f"csplaybooks-demo-{hashlib.sha256(words.encode()).hexdigest()[:16]}.lock"
 

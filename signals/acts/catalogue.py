@@ -86,8 +86,8 @@ def change_meter(
     require_aware(now=now)
     given = {"name": name, "unit": unit, "strength": strength, "max_age_days": max_age_days}
     values = cleaned(Meter, {field: value for field, value in given.items() if value is not None})
-    if values.get("max_age_days", 1) < 1:
-        raise ValidationError({"max_age_days": "A meter's maximum age is at least one day."})
+    if not 1 <= values.get("max_age_days", 1) <= 3650:
+        raise ValidationError({"max_age_days": "A meter's maximum age is one day to ten years."})
     meter: Meter = Meter.objects.select_for_update(no_key=True).get(pk=meter_id)
     if expected_version is not None and meter.version != expected_version:
         raise Conflict(meter, expected=expected_version)
