@@ -36,7 +36,7 @@ def test_another_age_of_a_meter_tells_the_evaluator(boss):
 
 def test_an_age_of_no_day_is_refused_on_the_form(boss):
     said = faults(send(boss, url(Meter, "change", MeterFactory().pk), max_age_days="0"))
-    assert said == {"__all__": ["A meter's maximum age is at least one day."]}
+    assert said == {"__all__": ["A meter's maximum age is one day to ten years."]}
 
 
 def test_of_two_who_save_a_meter_one_is_told(boss):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
+from django.db.models import Max
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -560,7 +561,10 @@ def _do(deed: str, ids: list[int], account: Account, playbook: Any, member: Any,
         case "touch":
             log_touch(play_ids=ids, channel="call", now=now)
         case "old touch":
-            log_touch(play_ids=ids, channel="call", at=now - 10 * HOUR, now=now)
+            # A contact cannot lie before its play; of several plays the youngest counts.
+            opened = Play.objects.filter(pk__in=ids).aggregate(latest=Max("opened_at"))["latest"]
+            if opened is not None and opened <= now:
+                log_touch(play_ids=ids, channel="call", at=max(now - 10 * HOUR, opened), now=now)
         case "pause":
             pause_plays(play_ids=ids, reason="Holidays", now=now)
         case "dated pause":
