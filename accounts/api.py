@@ -100,6 +100,7 @@ class AccountSerializer(AccountReferenceSerializer):
     """
 
     facts = serializers.SerializerMethodField()
+    # A column of ours that is named like an attribute of every serializer.
     parent = serializers.IntegerField(source="parent_seen")  # type: ignore[assignment]
     merged_into = serializers.IntegerField(source="merged_into_seen")
     created_at = moment_field()

@@ -39,9 +39,11 @@ class LateMoment(Expression):
         super().__init__(output_field=DateTimeField())
         self.offset = offset
 
+    # Narrower than every expression's: this one can be shifted by a span, and nothing else.
     def __add__(self, span: Any) -> LateMoment:  # type: ignore[override]
         return LateMoment(self.offset + span) if isinstance(span, timedelta) else NotImplemented
 
+    # As above.
     def __sub__(self, span: Any) -> LateMoment:  # type: ignore[override]
         return LateMoment(self.offset - span) if isinstance(span, timedelta) else NotImplemented
 

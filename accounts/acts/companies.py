@@ -278,6 +278,7 @@ def _facts_text(result: PeriodResult, named: Mapping[str, Any]) -> str:
     parts = []
     for name in AccountFacts.FACTS:
         if name in named and (not before or before[name] != after[name]):
+            # The stubs count reverse relations as fields; a fact is a column.
             label = str(AccountFacts._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
             was = f" (was {_fact_words(name, before[name])})" if before else ""
             parts.append(f"{label}: {_fact_words(name, after[name])}{was}")
@@ -291,5 +292,6 @@ def _fact_words(name: str, value: Any) -> str:
         return "none" if name == "tags" else "unknown"
     if isinstance(value, list):
         return ", ".join(value)
+    # As above: a fact is a column.
     choices = dict(AccountFacts._meta.get_field(name).flatchoices)  # type: ignore[union-attr]
     return str(choices.get(value, value))

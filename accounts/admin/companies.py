@@ -110,6 +110,7 @@ class AccountForm(VersionedForm):
         elif self.instance.pk is not None:
             self.initial["lifecycle"] = ""
             if "lifecycle" in self.fields:
+                # The stubs know form fields by their base class only.
                 self.fields["lifecycle"].choices = [_UNKNOWN, *Lifecycle.choices]  # type: ignore[attr-defined]
                 self.fields["lifecycle"].required = False
         for role in AccountTeam.Role.values:

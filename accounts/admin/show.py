@@ -88,11 +88,14 @@ class MoneyAdmin:
                 label=str(db_field.verbose_name).removesuffix(" minor").capitalize(),
                 help_text=f"In {csplaybooks_settings.CURRENCY} a month.",
             )
+        # A mixin: the admin it is mixed into has these.
         return super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
 
     def get_fieldsets(self, request: Any, obj: Any = None) -> Any:
         """The fields, as decimals also for those who may only look."""
+        # As above.
         fieldsets = super().get_fieldsets(request, obj)  # type: ignore[misc]
+        # As above.
         if obj is None or self.has_change_permission(request, obj):  # type: ignore[attr-defined]
             return fieldsets
         return [

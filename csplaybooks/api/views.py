@@ -199,6 +199,7 @@ class ApiMixin(APIView):
         made: Any = super().initialize_request(request, *args, **kwargs)
         if (body := _chunked_body(request)) is not None:
             made._stream = body
+        # Any, because a private attribute is written above; it is a Request.
         return made  # type: ignore[no-any-return]
 
     def get_exception_handler(self) -> Callable[..., Response]:

@@ -55,6 +55,7 @@ class AssignForm(AskForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # The stubs know form fields by their base class only.
         self.fields["owner"].queryset = TeamMember.objects.visible_to(self.viewer).active()  # type: ignore[attr-defined]
 
 
