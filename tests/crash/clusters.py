@@ -84,7 +84,8 @@ class Cluster:
 
     def kill_monitor(self) -> None:
         """Kill the monitor, who tells the broker what is done, and see it dead, and another come."""
-        self.workers()
+        # A whole crew first: a worker that comes meanwhile would be taken for the monitor.
+        wait_until(lambda: len(self.workers()) == Q_CLUSTER["workers"], what="all workers")
         assert self._sentinel is not None
         assert self._monitor is not None
         known = set(children(self._sentinel))

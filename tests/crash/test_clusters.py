@@ -50,10 +50,10 @@ class Supervisor:
     def kill(self, victim: str, lot: random.Random) -> None:
         """Kill a worker, a monitor or a group of one of the clusters."""
         number = lot.randrange(2)
-        # Only what is up and working is worth killing.
-        workers = self.clusters[number].workers()
+        # Only what is up and working is worth killing. A sentinel takes its time to replace workers that died.
+        workers = wait_until(self.clusters[number].workers, what="a worker")
         if victim == "group":
-            assert len(self.clusters[number].members()) > len(workers) > 0
+            assert len(self.clusters[number].members()) > len(workers)
             self.restart(number)
         elif victim == "monitor":
             self.clusters[number].kill_monitor()
