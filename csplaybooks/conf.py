@@ -115,6 +115,13 @@ class PluginSettings:
     FULL_RUN_MINUTES = Setting(
         60, int, "How often all triggers are evaluated over all accounts, in minutes.", minimum=1
     )
+    FULL_RUN_ACCOUNTS = Setting(
+        5000,
+        int,
+        "The most accounts that a full run looks at in one go; where there are more, it goes through them in parts of "
+        "this size, one task each, so that no task takes longer than the timeout in Q_CLUSTER.",
+        minimum=1,
+    )
 
 
 csplaybooks_settings = PluginSettings()

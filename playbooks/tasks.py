@@ -12,6 +12,7 @@ from django.utils import timezone
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.leases import due
 from csplaybooks.playbooks.pipeline import sweep as sweeping
+from csplaybooks.playbooks.rounds import revive_round, run_next_part
 from csplaybooks.playbooks.runs import judge_held, run_triggers
 from csplaybooks.signals.acts.pruning import prune_refused_items
 
@@ -37,6 +38,13 @@ def run_full() -> str:
     return f"run {report.run_id}" if report else "nothing"
 
 
+def run_round() -> str:
+    """Evaluate the next part of a round over all accounts, then carry the matches through."""
+    report = run_next_part(now=timezone.now())
+    sweeping.work(now=timezone.now())
+    return f"run {report.run_id}" if report else "no round"
+
+
 def work() -> str:
     """Carry what waits through to owned plays with running clocks."""
     return f"{sweeping.work(now=timezone.now())} moved"
@@ -55,6 +63,7 @@ def sweep() -> str:
     now = timezone.now()
     steps: dict[str, Callable[[], object]] = {
         "run": lambda: run_triggers(now=now),
+        "round": lambda: revive_round(now=now),
         "freed": lambda: judge_held(now=now),
         "expired": lambda: sweeping.expire_plays(now=now),
         "woken": lambda: sweeping.wake_plays(now=now),

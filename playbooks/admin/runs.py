@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, shown
-from csplaybooks.playbooks.models import Lease, Run
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, link_to, moment, shown, table_of
+from csplaybooks.playbooks.models import Lease, Round, Run
 
 
 class FailedFilter(admin.SimpleListFilter):
@@ -37,10 +37,34 @@ class RunAdmin(ReadOnlyAdmin):
 
     list_display = ("__str__", "kind", "moment", "accounts", "failed", "finished_at")
     list_filter = ("kind", FailedFilter, ("finished_at", filled_filter("end", filled="finished", empty="not finished")))
-    fields = ("kind", "moment", "accounts", "counts", "errors", "versions", "inputs", "finished_at")
+    fields = (
+        *("kind", "moment", "accounts", "round_link", "first_account", "last_account"),
+        *("counts", "errors", "versions", "inputs", "finished_at"),
+    )
     sortable_by = ()
     paginator = CappedPaginator
     failed = shown("Playbooks with errors", lambda run: len(run.errors) or None)
+    round_link = shown("Round", lambda run: link_to(run.round))
+
+
+@admin.register(Round)
+class RoundAdmin(ReadOnlyAdmin):
+    """Passes over all accounts in parts, the newest first."""
+
+    list_display = ("__str__", "asked_at", "after_account", "attempts", "moved_at", "finished_at")
+    list_filter = (("finished_at", filled_filter("end", filled="finished", empty="not finished")),)
+    fields = ("asked_at", "after_account", "attempts", "moved_at", "finished_at", "parts")
+    sortable_by = ()
+    parts = shown(
+        "Runs",
+        lambda row: table_of(
+            ("Run", "Kind", "Accounts", "Moment"),
+            (
+                (link_to(run), run.get_kind_display(), run.accounts, moment(run.moment))
+                for run in row.runs.order_by("-pk")[:50]
+            ),
+        ),
+    )
 
 
 @admin.register(Lease)

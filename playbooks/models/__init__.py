@@ -19,7 +19,7 @@ from csplaybooks.playbooks.models.plays import (
     Touch,
 )
 from csplaybooks.playbooks.models.recipes import Playbook, PlaybookVersion, Trigger
-from csplaybooks.playbooks.models.runs import Lease, Run
+from csplaybooks.playbooks.models.runs import Lease, Round, Run
 
 __all__ = [
     "Calendar",
@@ -39,6 +39,7 @@ __all__ = [
     "PlayStep",
     "Playbook",
     "PlaybookVersion",
+    "Round",
     "Route",
     "Run",
     "Stage",

@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from django.db import models
+from django.db.models import Q
 
 from csplaybooks.accounts.base import OperationsQuerySet
+
+
+class RoundQuerySet(OperationsQuerySet):
+    """Rounds, by where they stand."""
+
+    def unfinished(self) -> Self:
+        """Rounds with accounts still to be looked at, the oldest first."""
+        return self.filter(finished_at__isnull=True).order_by("pk")
+
+
+class Round(models.Model):
+    """One pass over all accounts, a part at a time, where they are too many for one run."""
+
+    asked_at = models.DateTimeField(help_text="The moment of the run that asked for it.")
+    after_account = models.BigIntegerField(default=0, help_text="Accounts up to this id have been looked at.")
+    moved_at = models.DateTimeField(help_text="When its last part was finished.")
+    attempts = models.PositiveIntegerField(default=0, help_text="How often the next part was begun; halves its size.")
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects: Any = RoundQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("-pk",)
+        indexes = [
+            # Each sweep asks for the oldest one that is not finished.
+            models.Index(fields=["id"], name="csp_round_unfinished", condition=Q(finished_at__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"round {self.pk}"
+
+
+class RunQuerySet(OperationsQuerySet):
+    """Runs, in the order in which they were made."""
+
+    def newest(self) -> Run | None:
+        """The run with the greatest id."""
+        newest: Run | None = self.order_by("-pk").first()
+        return newest
 
 
 class Run(models.Model):
@@ -20,6 +60,7 @@ class Run(models.Model):
 
         CHANGED = "changed", "What changed"
         FULL = "full", "All accounts"
+        PART = "part", "Part of a round over all accounts"
 
     kind = models.CharField(max_length=10, choices=Kind)
     moment = models.DateTimeField(help_text="The moment asked about.")
@@ -34,12 +75,30 @@ class Run(models.Model):
         default=dict, blank=True, help_text="By playbook version: why it could not be evaluated; the others were."
     )
     accounts = models.PositiveIntegerField(default=0, help_text="How many accounts were looked at.")
+    round = models.ForeignKey(
+        Round,
+        on_delete=models.PROTECT,
+        related_name="runs",
+        null=True,
+        blank=True,
+        help_text="The round it is a part of, or the one it asked for instead of looking at all accounts itself.",
+    )
+    first_account = models.BigIntegerField(null=True, blank=True, help_text="Of a part: the ids it looked at, from")
+    last_account = models.BigIntegerField(null=True, blank=True, help_text="and up to.")
     finished_at = models.DateTimeField(null=True)
 
-    objects: Any = OperationsQuerySet.as_manager()
+    objects: Any = RunQuerySet.as_manager()
 
     class Meta:
         ordering = ("-pk",)
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(kind="part")
+                | Q(round__isnull=False, first_account__isnull=False, last_account__isnull=False),
+                name="csp_run_part_has_range",
+                violation_error_message="A part names its round and its accounts.",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"run {self.pk}"
