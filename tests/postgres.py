@@ -8,6 +8,7 @@ status is 0; ``python -m tests.postgres`` alone tells about that, and fails with
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import pwd
 import secrets
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,73 +38,101 @@ def find_binaries() -> Path | None:
 
 @contextlib.contextmanager
 def throwaway_server(binaries: Path) -> Iterator[str]:
-    """Yield the URL of a database on a new server, which is gone afterwards.
-
-    The server listens on a free port of the loopback address only. It runs as the user ``postgres`` when we
-    are root (it refuses root), and without fsync: its data need not outlive it.
-    """
-    owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
-    as_owner: dict[str, Any] = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if owner else {}
+    """Yield the URL of a database on a new server, which is gone afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="csplaybooks-postgres-"))
     try:
         password = secrets.token_hex(16)
-        password_file = folder / "password"
-        password_file.write_text(password)
-        if owner:
-            for path in (folder, password_file):
-                os.chown(path, owner.pw_uid, owner.pw_gid)
-        data = folder / "data"
-        subprocess.run(
-            [
-                binaries / "initdb",
-                *("--pgdata", data, "--username", USER, "--pwfile", password_file),
-                *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
-            ],
-            check=True,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            **as_owner,
-        )
-        port = _free_port()
-        options = {
-            "listen_addresses": "127.0.0.1",
-            "port": port,
-            "unix_socket_directories": "",
-            "fsync": "off",
-            "full_page_writes": "off",
-            "synchronous_commit": "off",
-            "max_connections": 200,
-        }
-        log = folder / "log"
-        with log.open("w") as log_file:
-            server = subprocess.Popen(
-                [
-                    binaries / "postgres",
-                    *("-D", data),
-                    *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
-                ],
-                cwd=folder,
-                stdout=log_file,
-                stderr=subprocess.STDOUT,
-                # Out of the terminal's reach: on ctrl-C the tests end first, then the server.
-                start_new_session=True,
-                **as_owner,
-            )
-        try:
-            _wait_until_ready(binaries, server, port, log)
-            yield f"postgres://{USER}:{password}@127.0.0.1:{port}/postgres"
-        finally:
-            server.send_signal(signal.SIGINT)  # "fast": sessions are cut off
-            try:
-                server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                server.send_signal(signal.SIGQUIT)  # "immediate"
-                server.wait()
+        initialise(binaries, folder, password)
+        with serve(binaries, folder, password) as url:
+            yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _free_port() -> int:
+def _as_owner() -> dict[str, Any]:
+    """How a program of the server is started: it refuses root, so as the user ``postgres`` when we are root."""
+    if os.geteuid() != 0:
+        return {}
+    owner = pwd.getpwnam("postgres")
+    return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+def initialise(binaries: Path, folder: Path, password: str) -> None:
+    """Make the data of a new server in ``folder``, which is there and empty."""
+    as_owner = _as_owner()
+    password_file = folder / "password"
+    password_file.write_text(password)
+    if as_owner:
+        for path in (folder, password_file):
+            os.chown(path, as_owner["user"], as_owner["group"])
+    subprocess.run(
+        [
+            binaries / "initdb",
+            *("--pgdata", folder / "data", "--username", USER, "--pwfile", password_file),
+            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C.UTF-8", "--no-sync"),
+        ],
+        check=True,
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        **as_owner,
+    )
+
+
+@contextlib.contextmanager
+def serve(binaries: Path, folder: Path, password: str, more_options: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Start the server whose data lie in ``folder``, and yield the URL of its database; it is ended afterwards.
+
+    It listens on a free port of the loopback address only, and runs without fsync: its data can be made again.
+    """
+    port = free_port()
+    options = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": "",
+        "fsync": "off",
+        "full_page_writes": "off",
+        "synchronous_commit": "off",
+        "max_connections": 200,
+        **(more_options or {}),
+    }
+    log = folder / "log"
+    with log.open("w") as log_file:
+        server = subprocess.Popen(
+            [
+                binaries / "postgres",
+                *("-D", folder / "data"),
+                *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+            ],
+            cwd=folder,
+            stdout=log_file,
+            stderr=subprocess.STDOUT,
+            # Out of the terminal's reach: on ctrl-C the tests end first, then the server.
+            start_new_session=True,
+            # When we are killed it ends as well: "fast", as below.
+            preexec_fn=lambda: end_with_parent(signal.SIGINT),
+            **_as_owner(),
+        )
+    try:
+        _wait_until_ready(binaries, server, port, log)
+        yield f"postgres://{USER}:{password}@127.0.0.1:{port}/postgres"
+    finally:
+        server.send_signal(signal.SIGINT)  # "fast": sessions are cut off
+        try:
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.send_signal(signal.SIGQUIT)  # "immediate"
+            server.wait()
+
+
+def end_with_parent(number: int) -> None:
+    """Ask Linux for a signal when the process that started this one dies, even of one that it cannot catch."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, number)
+
+
+def free_port() -> int:
+    """A port of the loopback address on which nobody listened a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
