@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from csplaybooks.app_base import PluginApp
 
-class AccountsConfig(AppConfig):
+
+class AccountsConfig(PluginApp, AppConfig):
     name = "csplaybooks.accounts"
     label = "csplaybooks_accounts"
     verbose_name = "accounts (customer success)"

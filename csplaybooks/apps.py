@@ -1,16 +1,18 @@
-"""The app that owns the shared templates and the system checks."""
+"""The app that owns the shared templates."""
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+
+from csplaybooks import logs
+from csplaybooks.app_base import PluginApp
 
 _here = Path(__file__).resolve().parent
 
 
-class CsplaybooksConfig(AppConfig):
+class CsplaybooksConfig(PluginApp, AppConfig):
     """The plugin's face: no models; pages and mails under ``templates/csplaybooks/``."""
 
     name = "csplaybooks"
@@ -22,5 +24,7 @@ class CsplaybooksConfig(AppConfig):
     path = str(_here if (_here / "templates").is_dir() else _here.parent)
 
     def ready(self) -> None:
-        """Register the system checks, which they do by being imported. No query is made here."""
-        import_module("csplaybooks.checks")
+        """Register the system checks, and let log records name the task that they come from."""
+        super().ready()
+        if apps.is_installed("django_q"):
+            logs.connect_tasks()

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from csplaybooks.app_base import PluginApp
 
-class PlaybooksConfig(AppConfig):
+
+class PlaybooksConfig(PluginApp, AppConfig):
     name = "csplaybooks.playbooks"
     label = "csplaybooks_playbooks"
     verbose_name = "playbooks (customer success)"
@@ -12,6 +14,7 @@ class PlaybooksConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the pipeline to the rooms below it; no queries."""
+        super().ready()
         from csplaybooks.playbooks import receivers
 
         receivers.connect()

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from csplaybooks.app_base import PluginApp
 
-class SignalsConfig(AppConfig):
+
+class SignalsConfig(PluginApp, AppConfig):
     name = "csplaybooks.signals"
     label = "csplaybooks_signals"
     verbose_name = "signals (customer success)"

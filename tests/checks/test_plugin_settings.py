@@ -1,0 +1,57 @@
+"""Bad values of `CSPLAYBOOKS` give one clear message each."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.checks import CheckMessage
+from django.test import override_settings
+
+from csplaybooks.checks import check_settings
+from csplaybooks.conf import DEFAULTS
+
+
+def messages_for(values: object) -> list[CheckMessage]:
+    with override_settings(CSPLAYBOOKS=values):
+        return check_settings()
+
+
+def test_good_settings_give_none(settings):
+    assert messages_for({}) == []
+    good = {"PAGE_SIZE": 10, "CURRENCY": "EUR", "AUTHENTICATION_CLASSES": ("tests.api.doubles.SilentAuthentication",)}
+    assert messages_for(good) == []
+    del settings.CSPLAYBOOKS
+    assert check_settings() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "number", "named", "mend"),
+    [
+        (["PAGE_SIZE"], "E002", "must be a dict, not list", "CSPLAYBOOKS = {"),
+        ({"PAGE_SIZ": 10}, "E001", "'PAGE_SIZ'", "Did you mean 'PAGE_SIZE'?"),
+        ({"page_size": 10}, "E001", "'page_size'", "Did you mean 'PAGE_SIZE'?"),
+        ({"COLOUR": "red"}, "E001", "'COLOUR'", "The keys are: API_MAX_BYTES"),
+        ({7: "red"}, "E001", "7", "The keys are: API_MAX_BYTES"),
+        ({"PAGE_SIZE": "50"}, "E002", "must be of type int, not str ('50')", DEFAULTS["PAGE_SIZE"].help),
+        ({"PAGE_SIZE": True}, "E002", "not bool", DEFAULTS["PAGE_SIZE"].help),
+        ({"PAGE_SIZE": 1.5}, "E002", "not float", DEFAULTS["PAGE_SIZE"].help),
+        ({"PAGE_SIZE": None}, "E002", "not NoneType", DEFAULTS["PAGE_SIZE"].help),
+        ({"TIME_ZONE": 1}, "E002", "type str, not int", DEFAULTS["TIME_ZONE"].help),
+        ({"AUTHENTICATION_CLASSES": "a.b"}, "E002", "list of str, not str", "dotted paths"),
+        ({"AUTHENTICATION_CLASSES": [1]}, "E002", "list of str", "dotted paths"),
+        ({"PAGE_SIZE": 0}, "E003", "is 0, but must be at least 1", DEFAULTS["PAGE_SIZE"].help),
+        ({"INTAKE_MAX_BYTES": -1}, "E003", "at least 1", "bytes"),
+        ({"TIME_ZONE": "Mars/Olympus"}, "E003", "no time zone known here", "IANA"),
+        ({"TIME_ZONE": "../etc/passwd"}, "E003", "no time zone known here", "IANA"),
+        ({"TIME_ZONE": ""}, "E003", "must not be empty", "IANA"),
+        ({"CURRENCY": "euro"}, "E003", "no ISO 4217 code", "currency"),
+        ({"AUTHENTICATION_CLASSES": []}, "E003", "must not be empty", "dotted paths"),
+        ({"AUTHENTICATION_CLASSES": ["nowhere.Nothing"]}, "E003", "cannot be imported", "dotted paths"),
+        ({"AUTHENTICATION_CLASSES": ["os.path"]}, "E003", "'os.path', which is no authentication class", "dotted"),
+        ({"PAGE_SIZE": 501}, "E003", "(501) is above CSPLAYBOOKS['PAGE_SIZE_MAX'] (500)", "Lower the first"),
+    ],
+)
+def test_each_bad_setting_gives_one_message(values, number, named, mend):
+    (message,) = messages_for(values)
+    assert message.id == f"csplaybooks.{number}"
+    assert named in message.msg
+    assert mend in (message.hint or "")
