@@ -1,15 +1,25 @@
 # make           the same as make help: these lines
 # make install   build .venv with everything for development
-# make demo      a sample company on http://127.0.0.1:8000 (PORT=...); ctrl-C ends it; FRESH=1 makes it anew
+# make demo      a sample company on http://127.0.0.1:8000 (PORT=...); ctrl-C ends it; FRESH=1 makes it anew,
+#                LIVE=0 keeps it still
+# make demo-cluster  the same on PostgreSQL and Redis, with two web servers and three clusters
 # make test      all tests, on SQLite and on PostgreSQL
 # make check     everything else that must hold
+# make versions  all tests on the oldest and the newest Python and Django; ON=sqlite for one database, BRIEF=1
 # make format    put code into its form
+# make bench     measure speed on 100,000 accounts and 10 million signals (ACCOUNTS=... SIGNALS=...); takes minutes
 # make pins      compile requirements/ anew; UPGRADE=--upgrade takes the newest versions
+# make settings-page  write docs/settings.md from the code
 # make clean     remove what was built, but no data
 
 PORT ?= 8000
+ACCOUNTS ?= 100000
+SIGNALS ?= 10000000
 FRESH ?=
+LIVE ?=
 UPGRADE ?=
+ON ?=
+BRIEF ?=
 VENV = .venv
 PYTHON = $(VENV)/bin/python
 MANAGE_TESTS = DATABASE_URL=sqlite://:memory: $(PYTHON) manage.py
@@ -17,7 +27,7 @@ MANAGE_TESTS = DATABASE_URL=sqlite://:memory: $(PYTHON) manage.py
 PYTEST = $(PYTHON) -m pytest --numprocesses 2 --dist loadgroup
 WITHOUT_SERVICES = env -u DATABASE_URL -u REDIS_URL
 
-.PHONY: help install demo test check format pins clean
+.PHONY: help install demo demo-cluster test check versions format bench pins settings-page clean
 .DELETE_ON_ERROR:
 
 # The head of this file, up to its first empty line.
@@ -50,7 +60,10 @@ $(VENV)/.dev: requirements/dev.txt requirements/site.txt | $(PYTHON)
 	@umask 077 && $(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(50))' > $@
 
 demo: $(VENV)/.site .secret_key
-	@SECRET_KEY="$${SECRET_KEY:-$$(cat .secret_key)}" exec $(PYTHON) manage.py csplaybooks_demo --port $(PORT) $(if $(FRESH),--fresh)
+	@SECRET_KEY="$${SECRET_KEY:-$$(cat .secret_key)}" exec $(PYTHON) manage.py csplaybooks_demo --port $(PORT) $(if $(FRESH),--fresh) $(if $(filter 0,$(LIVE)),--no-live)
+
+demo-cluster: $(VENV)/.site
+	@$(WITHOUT_SERVICES) PORT=$(PORT) $(PYTHON) -m tests.cluster.demo
 
 test: $(VENV)/.dev
 	@$(PYTHON) -m tests.postgres
@@ -71,6 +84,9 @@ check: $(VENV)/.dev .typing
 	$(PYTHON) -m build --no-isolation >/dev/null
 	$(VENV)/bin/check-wheel-contents dist/*.whl
 
+versions: $(VENV)/.dev
+	@$(WITHOUT_SERVICES) $(VENV)/bin/nox -- $(addprefix --on=,$(ON)) $(if $(BRIEF),--brief)
+
 # The package as the wheel has it, by links: for mypy, import-linter and editors.
 .PHONY: .typing
 .typing:
@@ -90,7 +106,14 @@ pins: $(VENV)/.dev
 	$(COMPILE) --group dev --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/site.txt
 
+settings-page: $(VENV)/.dev
+	@$(PYTHON) -m docs.generate_settings
+
+# The data is made once and kept in .bench/ (some 6 GB at this size).
+bench: $(VENV)/.dev
+	@$(WITHOUT_SERVICES) $(PYTHON) -m bench --accounts $(ACCOUNTS) --signals $(SIGNALS)
+
 clean:
-	rm -rf $(VENV) .typing build dist *.egg-info htmlcov .coverage
+	rm -rf $(VENV) .nox .typing build dist *.egg-info htmlcov .coverage
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

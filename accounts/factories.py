@@ -71,6 +71,7 @@ class AbsenceFactory(factory.django.DjangoModelFactory):
     member = factory.SubFactory(TeamMemberFactory)
     first_day = date(2025, 8, 4)
     last_day = date(2025, 8, 8)
+    updated_at = START
 
 
 class BareAccountFactory(factory.django.DjangoModelFactory):

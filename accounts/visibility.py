@@ -32,9 +32,18 @@ class Scope:
 #: the ids of team members and answers a queryset of account ids.
 account_doors: list[Callable[[frozenset[int]], QuerySet[Any]]] = []
 
-#: Subjects of timeline entries that higher rooms guard, by the `label_lower` of their model: who came to an account
-#: through a door reads of those only which they see. Each takes a viewer and answers a queryset of subject ids.
-subject_doors: dict[str, Callable[[Any], QuerySet[Any]]] = {}
+
+def tokens_seen(viewer: Any) -> QuerySet[Any]:
+    """The ids of the API tokens that a viewer sees: what the timeline tells of them is for nobody else."""
+    from csplaybooks.accounts.models import ApiToken
+
+    return ApiToken.objects.visible_to(viewer).values("pk")
+
+
+#: Subjects of timeline entries that are guarded, by the `label_lower` of their model; higher rooms add theirs. Who came
+#: to an account through a door, and whoever reads of the vendor's own, reads of those only which they see. Each takes
+#: a viewer and answers a queryset of subject ids.
+subject_doors: dict[str, Callable[[Any], QuerySet[Any]]] = {"csplaybooks_accounts.apitoken": tokens_seen}
 
 
 def scope_of(viewer: Any) -> Scope:

@@ -94,6 +94,13 @@ class PluginSettings:
         "How far ahead of our clock a sender's may run, in seconds. What lies further ahead is refused.",
         minimum=0,
     )
+    RETENTION_DAYS = Setting(
+        730,
+        int,
+        "How many days signals and readings are kept before they are rolled up by day and deleted; 0 keeps them for "
+        "ever. What occurred earlier is refused by intake, and no window of a trigger may be longer.",
+        minimum=0,
+    )
 
     API_MAX_BYTES = Setting(2_000_000, int, "The biggest body of any other request to the API, in bytes.", minimum=1)
     API_MAX_DEPTH = Setting(16, int, "How deep objects and arrays may nest in any other body.", minimum=2)
@@ -120,6 +127,20 @@ class PluginSettings:
         int,
         "The most accounts that a full run looks at in one go; where there are more, it goes through them in parts of "
         "this size, one task each, so that no task takes longer than the timeout in Q_CLUSTER.",
+        minimum=1,
+    )
+
+    HEARTBEAT_SECONDS = Setting(
+        180,
+        int,
+        "How old a heartbeat, a due schedule or a task that waits for a worker may be, in seconds, before the doctor "
+        "calls it red. The sweep runs once a minute, and a schedule fires up to 31 seconds late.",
+        minimum=1,
+    )
+    WAITING_SECONDS = Setting(
+        600,
+        int,
+        "How long a row may wait for its step of the pipeline, in seconds, before the doctor calls it red.",
         minimum=1,
     )
 

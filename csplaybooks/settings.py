@@ -7,6 +7,8 @@ All that differs between machines comes from the environment:
     than one machine.
 ``REDIS_URL``
     When set, Redis is the task broker and the shared cache; else the database is the broker.
+``CLUSTER_WORKERS``
+    How many tasks one qcluster works on at once. Default: 2.
 ``SECRET_KEY``
     Signs sessions and queued tasks, so it must be the same for every process. Required unless ``DEBUG`` is
     true, where a key is made once and kept in the git-ignored file ``.secret_key``.
@@ -17,7 +19,21 @@ All that differs between machines comes from the environment:
 ``CSRF_TRUSTED_ORIGINS``
     Comma-separated origins with scheme, for a site behind a proxy.
 ``HTTPS``
-    Default: false. True where a proxy speaks TLS and sets ``X-Forwarded-Proto``: cookies become secure.
+    Default: false. True where a proxy speaks TLS and sets ``X-Forwarded-Proto`` (its own, never a sender's):
+    cookies become secure, plain requests are sent to https, and browsers are told to come by it only.
+``HSTS_SECONDS``
+    For how long browsers keep to https, where ``HTTPS`` is true. Default: 3600; 31536000 once all works.
+``STATIC_ROOT``
+    The folder into which ``collectstatic`` puts static files, under hashed names that browsers may keep. Without
+    it they are served from where they are installed, and nothing needs collecting.
+``STATEMENT_TIMEOUT``
+    After so many seconds PostgreSQL ends a statement. Default: 30 under a web server, else none.
+``LOG_FORMAT``
+    ``plain`` (default): lines for people. ``json``: one object per line, see `csplaybooks.logs`.
+``LOG_LEVEL``
+    ``DEBUG``, ``INFO`` (default), ``WARNING``, ``ERROR`` or ``CRITICAL``: what is less than this is not logged.
+``CSPLAYBOOKS_...``
+    Each setting of the plugin (``csplaybooks.conf``), such as ``CSPLAYBOOKS_TIME_ZONE``; lists comma-separated.
 """
 
 from __future__ import annotations
@@ -25,10 +41,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
+
+from csplaybooks.conf import DEFAULTS
 
 env = environ.Env()
 
@@ -37,6 +56,19 @@ _checkout = Path(__file__).resolve().parent.parent
 BASE_DIR = _checkout if (_checkout / "manage.py").is_file() else Path.cwd()
 
 DEBUG: bool = env.bool("DEBUG", default=False)
+
+
+def _count(variable: str, *, default: int, least: int = 0) -> int:
+    """A whole number from the environment. Raises ImproperlyConfigured, saying what is wrong with it."""
+    try:
+        number: int = env.int(variable, default=default)
+    except ValueError:
+        number = least - 1
+    if number < least:
+        raise ImproperlyConfigured(
+            f"{variable} is {os.environ[variable]!r}; it must be a whole number from {least} on."
+        )
+    return number
 
 
 def _debug_secret_key(file: Path) -> str:
@@ -71,6 +103,13 @@ if env.bool("HTTPS", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
+    SECURE_SSL_REDIRECT = True
+    # Load balancers and supervisors ask past the proxy.
+    SECURE_REDIRECT_EXEMPT = [r"^health/"]
+    SECURE_HSTS_SECONDS: int = _count("HSTS_SECONDS", default=3600)
+    # To bind the subdomains as well, or to have the domain put on browsers' lists, is for its owner to say, at the
+    # proxy: it holds for more than this site.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 ROOT_URLCONF = "csplaybooks.site_urls"
 WSGI_APPLICATION = "csplaybooks.wsgi.application"
@@ -78,7 +117,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LOGIN_URL = "admin:login"
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    # The stock admin, with our tables in the order of their use.
+    "csplaybooks.admin_app.SiteAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -94,6 +134,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First, so that every line of the log and every answer carries the request's id.
+    "csplaybooks.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csplaybooks.middleware.ContentSecurityPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -134,8 +176,14 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-# Static files are served from where they are installed: there is nothing to collect.
+# What has not been collected is served from where it is installed.
 WHITENOISE_USE_FINDERS = True
+STATIC_ROOT: str | None = env.str("STATIC_ROOT", default="") or None
+if STATIC_ROOT:
+    STORAGES = {
+        "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+        "staticfiles": {"BACKEND": "csplaybooks.static_files.HashedWhereCollected"},
+    }
 
 
 def _database() -> dict[str, Any]:
@@ -154,20 +202,67 @@ def _database() -> dict[str, Any]:
         # Never psycopg's pool: under a qcluster most of its tasks stick.
         database.setdefault("CONN_MAX_AGE", 60)
         database.setdefault("CONN_HEALTH_CHECKS", True)
+        database["OPTIONS"] = {
+            **_noticing_a_dead_server(),
+            "options": " ".join(f"-c {name}={value}" for name, value in _session_limits().items()),
+            **database.get("OPTIONS", {}),
+        }
     return database
+
+
+def _noticing_a_dead_server() -> dict[str, int]:
+    """Options of libpq by which we notice within a minute that the database's machine is gone; in seconds."""
+    return {
+        "connect_timeout": 5,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 60_000,  # milliseconds
+    }
+
+
+def _session_limits() -> dict[str, str]:
+    """What each session asks of PostgreSQL, so that nobody holds a lock for long who has no more use for it.
+
+    A machine that loses its power, or a worker that is killed in a query, says no goodbye: without these its
+    transaction, and the lease it holds, would stand for hours.
+    """
+    limits = {
+        # The machine at our end is gone: noticed within a minute.
+        "tcp_keepalives_idle": "30s",
+        "tcp_keepalives_interval": "10s",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "60s",
+        # Our process is gone while its query runs.
+        "client_connection_check_interval": "10s",
+        # Our process is there, and stands still within a transaction. None of ours thinks that long.
+        "idle_in_transaction_session_timeout": "5min",
+        # Who waits for somebody else's lock gives up with a clear error, just before the task is ended (`timeout`).
+        "lock_timeout": "50s",
+    }
+    if seconds := _count("STATEMENT_TIMEOUT", default=0):
+        limits["statement_timeout"] = f"{seconds}s"
+    return limits
 
 
 DATABASES = {"default": _database()}
 
 REDIS_URL: str = env.str("REDIS_URL", default="")
 if REDIS_URL:
+    # A request that pokes must not hang for long on a Redis that does not answer. Longer than the second for which
+    # a cluster waits for its next task.
+    _url = urlsplit(REDIS_URL)
+    _query = {"socket_connect_timeout": "2", "socket_timeout": "5", **dict(parse_qsl(_url.query))}
+    REDIS_URL = urlunsplit(_url._replace(query=urlencode(_query)))
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+_workers: int = _count("CLUSTER_WORKERS", default=2, least=1)
 
 Q_CLUSTER: dict[str, Any] = {
     "name": "csplaybooks",
     "label": "Background tasks",
-    "workers": 2,
-    "queue_limit": 2,
+    "workers": _workers,
+    "queue_limit": _workers,
     # A fetched task waits with its retry clock running: retry > timeout x (queue_limit / workers + 2).
     "timeout": 60,
     "retry": 300,
@@ -181,24 +276,60 @@ Q_CLUSTER: dict[str, Any] = {
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 
+
+def _choice(variable: str, *choices: str) -> str:
+    """One of some words from the environment, by default the first. Raises ImproperlyConfigured for another."""
+    word: str = env.str(variable, default="") or choices[0]
+    if word not in choices:
+        raise ImproperlyConfigured(f"{variable} is {word!r}; it must be one of {', '.join(choices)}.")
+    return word
+
+
+_log_level = _choice("LOG_LEVEL", "INFO", "DEBUG", "WARNING", "ERROR", "CRITICAL")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"context": {"()": "csplaybooks.logs.ContextFilter"}},
     "formatters": {
         "plain": {
             "class": "csplaybooks.logs.PlainFormatter",
-            "format": "{asctime} {levelname} {name}: {message}",
+            "format": "{asctime} {levelname} {name}{context}: {message}",
             "style": "{",
+        },
+        "json": {"()": "csplaybooks.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "filters": ["context"],
+            "formatter": _choice("LOG_FORMAT", "plain", "json"),
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": "INFO"},
+    "root": {"handlers": ["console"], "level": _log_level},
     # Django hangs handlers of its own on these two; the root's one handler is enough.
     "loggers": {
-        "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "django.server": {"handlers": [], "level": "INFO", "propagate": True},
+        "django": {"handlers": [], "level": _log_level, "propagate": True},
+        "django.server": {"handlers": [], "level": _log_level, "propagate": True},
+        # At DEBUG it would print every query with its parameters, which hold what customers sent and who signed in.
+        "django.db.backends": {"level": "INFO"},
     },
 }
 
-# The plugin's own settings: see csplaybooks.conf. The defaults serve.
-CSPLAYBOOKS: dict[str, Any] = {}
+
+def _plugin_value(variable: str, kind: type) -> Any:
+    """The value of a variable as a setting of that type; where it is none its text, which the system checks refuse."""
+    if kind is str:
+        return env.str(variable)
+    try:
+        return env.list(variable) if kind is list else env.bool(variable) if kind is bool else env.json(variable)
+    except ValueError:
+        return env.str(variable)
+
+
+# The plugin's own settings: see csplaybooks.conf. The defaults serve; the checks look at what is set.
+CSPLAYBOOKS: dict[str, Any] = {
+    name: _plugin_value(f"CSPLAYBOOKS_{name}", setting.type)
+    for name, setting in DEFAULTS.items()
+    if f"CSPLAYBOOKS_{name}" in os.environ
+}

@@ -17,6 +17,7 @@ from csplaybooks.accounts.models import Account, AccountFacts, Entitlement
 from csplaybooks.playbooks.compiled import ask
 from csplaybooks.playbooks.measures import Known, Moment, get_measure
 from csplaybooks.playbooks.models import PlaybookVersion
+from csplaybooks.playbooks.reach import require_kept
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,10 @@ def evaluate(
     """Which accounts meet `trigger` at `as_of`, as far as was `known`; one query, whatever the number of accounts.
 
     `accounts` limits the question to some accounts by id (None: all). Windows are `(as_of - length, as_of]`.
-    Answers are ordered by account id.
+    Answers are ordered by account id. Raises `reach.Forgotten` where a window begins before `known.kept_from`: what
+    lies there may be pruned, and the answer would be wrong.
     """
+    require_kept(trigger.definition, as_of, known)
     moment = Moment(as_of, known, None if accounts is None else tuple(accounts))
     rows, columns = ask(
         lambda at: compile_query(trigger, at), definition=trigger.definition, audience=trigger.audience, moment=moment

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from csplaybooks.accounts import hooks, visibility
+from csplaybooks.playbooks import heartbeats
 
 
 def connect() -> None:
     """Connect the receivers and open the doors; called once, when the app is ready."""
     hooks.inputs_arrived.connect(poke_run, dispatch_uid="csplaybooks.poke_run")
+    heartbeats.connect()
     if accounts_of_plays not in visibility.account_doors:
         visibility.account_doors.append(accounts_of_plays)
-    from csplaybooks.playbooks.models import Play
+    hooks.member_leaves.connect(keep_who_has_plays, dispatch_uid="csplaybooks.keep_who_has_plays")
+    hooks.rows_go.connect(keep_what_is_named, dispatch_uid="csplaybooks.keep_what_is_named")
+    from csplaybooks.playbooks.models import Match, Play
 
     visibility.subject_doors[Play._meta.label_lower] = plays_seen
+    visibility.subject_doors[Match._meta.label_lower] = matches_seen
 
 
 def poke_run(**kwargs: Any) -> None:
@@ -24,6 +30,33 @@ def poke_run(**kwargs: Any) -> None:
     from csplaybooks.playbooks.pokes import poke
 
     poke("run_changed")
+
+
+def keep_who_has_plays(*, member: Any, **kwargs: Any) -> None:
+    """Somebody stops working: the plays that wait for them must go to others first, or nobody would be accountable."""
+    from csplaybooks.playbooks.models import Play
+
+    waiting = Play.objects.open().filter(Play.worked_by_q(frozenset({member.pk}))).count()
+    if waiting:
+        plays = "an open play" if waiting == 1 else f"{waiting:,} open plays"
+        raise ValidationError({"is_active": f"{member} owns or holds {plays}: assign them to somebody else first."})
+
+
+def keep_what_is_named(*, sender: Any, rows: list[Any], **kwargs: Any) -> None:
+    """Rows of the catalogue are deleted: what a published playbook names must stay, or it could not be evaluated."""
+    from csplaybooks.accounts.models import Plan, Product
+    from csplaybooks.playbooks.document import names_used
+    from csplaybooks.playbooks.models import Playbook
+    from csplaybooks.signals.models import Meter, SignalType
+
+    named = {SignalType: "signal_types", Meter: "meters", Product: "products", Plan: "plans"}.get(sender)
+    if named is None:
+        return
+    for playbook in Playbook.objects.exclude(published=None).select_related("published"):
+        used = getattr(names_used(playbook.published.document), named)
+        for row in rows:
+            if row.key in used:
+                raise ValidationError(f"{row} is in use: the published playbook {playbook} names it.")
 
 
 def accounts_of_plays(members: frozenset[int]) -> QuerySet[Any]:
@@ -34,6 +67,13 @@ def accounts_of_plays(members: frozenset[int]) -> QuerySet[Any]:
     from csplaybooks.playbooks.models import Play
 
     return Play.objects.open().filter(Play.worked_by_q(members)).values("account")
+
+
+def matches_seen(viewer: Any) -> QuerySet[Any]:
+    """The ids of the matches that a user or an API token sees."""
+    from csplaybooks.playbooks.models import Match
+
+    return Match.objects.visible_to(viewer).values("pk")
 
 
 def plays_seen(viewer: Any) -> QuerySet[Any]:

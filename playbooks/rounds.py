@@ -16,6 +16,7 @@ from django.db.models import F
 
 from csplaybooks.accounts.models import Account
 from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.logs import evaluating
 from csplaybooks.playbooks.episodes import RunReport, finish_run
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.models import Round, Run
@@ -79,7 +80,8 @@ def run_next_part(*, now: datetime) -> RunReport | None:
                 last_account=accounts[-1],
                 moment=max(now, before.moment) if before else now,
             )
-            report = finish_run(run, accounts, now)
+            with evaluating(run.pk):
+                report = finish_run(run, accounts, now)
         current.save(update_fields=["attempts", "moved_at", "finished_at", "after_account"])
         if Round.objects.unfinished().exists():
             poke("run_round")

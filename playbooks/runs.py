@@ -11,11 +11,12 @@ import logging
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import Max, Q
+from django.db.models import Count, Max, Min, Q
 
 from csplaybooks.accounts.base import MarkedQuerySet
 from csplaybooks.accounts.models import Account, Change
 from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.logs import evaluating
 from csplaybooks.playbooks.episodes import RunReport, finish_run, is_database_trouble, judge, running_versions
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
 from csplaybooks.playbooks.guards import Admitted, Crowded
@@ -47,9 +48,17 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
         run = Run.objects.create(kind=Run.Kind.FULL if full else Run.Kind.CHANGED, moment=now)
         moments = [now, before.moment] if before else [now]
         tolerance = timedelta(seconds=csplaybooks_settings.INTAKE_FUTURE_TOLERANCE_SECONDS)
+        claimed: list[str] = []
         for inputs in (IntakeBatch.objects, Change.objects):
             inputs.unclaimed().update(seen_by_run=run.pk)
-            told = inputs.filter(seen_by_run=run.pk).aggregate(latest=Max("recorded_at"))["latest"]
+            news = inputs.filter(seen_by_run=run.pk).aggregate(
+                latest=Max("recorded_at"), count=Count("pk"), first=Min("pk"), last=Max("pk")
+            )
+            told = news["latest"]
+            if told:
+                claimed.append(
+                    "{count} {what} ({first} to {last})".format(what=inputs.model._meta.verbose_name_plural, **news)
+                )
             # No further ahead than a sender's clock may run: one machine's wrong clock must not pin all runs.
             moments += [min(told, now + tolerance)] if told else []
         run.moment = max(moments)
@@ -60,8 +69,10 @@ def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
             accounts = []
         elif accounts is None:
             run.kind = Run.Kind.FULL
-        report = finish_run(run, accounts, now)
-    logger.info("%s", report)
+        with evaluating(run.pk):
+            report = finish_run(run, accounts, now)
+    # With the numbers of the intake batches, which the log lines of their requests name.
+    logger.info("%s, claimed: %s", report, ", ".join(claimed) or "nothing", extra={"run": str(run.pk)})
     return report
 
 

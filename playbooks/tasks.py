@@ -10,11 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from csplaybooks.conf import csplaybooks_settings
-from csplaybooks.playbooks.leases import due
+from csplaybooks.playbooks.acts.pruning import prune_a_little
+from csplaybooks.playbooks.heartbeats import SWEEP
+from csplaybooks.playbooks.leases import beat, due
 from csplaybooks.playbooks.pipeline import sweep as sweeping
 from csplaybooks.playbooks.rounds import revive_round, run_next_part
 from csplaybooks.playbooks.runs import judge_held, run_triggers
-from csplaybooks.signals.acts.pruning import prune_refused_items
 
 logger = logging.getLogger("csplaybooks.tasks")
 
@@ -69,7 +70,7 @@ def sweep() -> str:
         "woken": lambda: sweeping.wake_plays(now=now),
         "moved": lambda: sweeping.work(now=timezone.now()),
         "clocks": lambda: sweeping.watch_all(now=timezone.now()),
-        "pruned": lambda: prune_refused_items(now=now),
+        "pruned": lambda: prune_a_little(now=now),
     }
     answers: list[str] = []
     errors: list[Exception] = []
@@ -79,6 +80,8 @@ def sweep() -> str:
         except Exception as error:
             logger.exception("the step %r of the sweep failed", name)
             errors.append(error)
+    # Also after a step that failed: that somebody sweeps is one thing, how it went another.
+    beat(SWEEP, now, expected=len(steps), seen=len(answers))
     if errors:
         raise ExceptionGroup("steps of the sweep failed", errors)
     return ", ".join(answers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import factory
@@ -115,3 +116,62 @@ class ReadingFactory(factory.django.DjangoModelFactory):
     limit_milli = 20_000
     batch = factory.SubFactory(IntakeBatchFactory, readings=True, recorded_at=factory.SelfAttribute("..occurred_at"))
     body_hash = factory.LazyAttribute(_hash_of)
+
+
+class SignalDayFactory(factory.django.DjangoModelFactory):
+    """Two pruned feature gate hits of one day, one of which was corrected."""
+
+    class Meta:
+        model = models.SignalDay
+
+    account = factory.SubFactory(AccountFactory)
+    type = factory.SubFactory(SignalTypeFactory)
+    day = START.date()
+    rows = 3
+    count = 2
+
+
+class ReadingDayFactory(factory.django.DjangoModelFactory):
+    """One pruned reading: eighteen of twenty seats in use; thousandths."""
+
+    class Meta:
+        model = models.ReadingDay
+
+    account = factory.SubFactory(AccountFactory)
+    meter = factory.SubFactory(MeterFactory)
+    day = START.date()
+    rows = 1
+    count = 1
+    last_at = START
+    last_row = 1
+    last_used_milli = greatest_used_milli = least_used_milli = 18_000
+    last_limit_milli = greatest_limit_milli = least_limit_milli = 20_000
+
+
+class IntakeDayFactory(factory.django.DjangoModelFactory):
+    """A pruned batch of one signal; each on a day of its own."""
+
+    class Meta:
+        model = models.IntakeDay
+
+    kind = models.IntakeBatch.Kind.SIGNALS
+    day = factory.Sequence(lambda number: START.date() + timedelta(days=number))
+    batches = 1
+    received = 1
+    stored = 1
+    duplicate = 0
+    conflict = 0
+    refused = 0
+
+
+class PrunedDayFactory(factory.django.DjangoModelFactory):
+    """A day whose one signal was pruned, in UTC; each another day."""
+
+    class Meta:
+        model = models.PrunedDay
+
+    day = factory.Sequence(lambda number: START.date() + timedelta(days=number))
+    before = factory.LazyAttribute(lambda row: datetime.combine(row.day, time(), tzinfo=UTC) + timedelta(days=1))
+    signals = 1
+    readings = 0
+    pruned_at = START

@@ -77,5 +77,5 @@ def test_a_relation_without_an_index_of_its_own_is_led_by_another() -> None:
         for field in fields
         if field.is_relation and not field.unique and not field.db_index and not led_by(field.model, field)
     }
-    # Corrections go by their partial index; the readings of a meter are asked for by account.
-    assert bare == {"Signal.corrects", "Reading.corrects", "Reading.meter"}
+    # Corrections go by their partial index.
+    assert bare == {"Signal.corrects", "Reading.corrects"}

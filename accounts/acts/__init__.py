@@ -13,6 +13,7 @@ from csplaybooks.accounts.acts.companies import (
     NewIdentity,
     add_identities,
     create_accounts,
+    rename_account,
     set_facts,
     set_team_role,
 )
@@ -26,8 +27,17 @@ from csplaybooks.accounts.acts.holdings import (
     set_plan_limits,
 )
 from csplaybooks.accounts.acts.ledger import LineVerdict, NewMovement, record_movements
+from csplaybooks.accounts.acts.members import (
+    add_absence,
+    add_member,
+    change_absence,
+    change_member,
+    delete_absences,
+    delete_members,
+)
 from csplaybooks.accounts.acts.record import record_changes, timeline_entry, write_timeline
-from csplaybooks.accounts.acts.reviews import NewFinding, add_findings, log_qbr, set_finding_status
+from csplaybooks.accounts.acts.reviews import NewFinding, add_findings, log_qbr, mend_qbr, set_finding_status
+from csplaybooks.accounts.acts.rows import Table, change_row, delete_rows, make_row
 from csplaybooks.accounts.acts.tokens import make_token, revoke_tokens
 
 __all__ = [
@@ -42,18 +52,30 @@ __all__ = [
     "NewPlanLimit",
     "PeriodResult",
     "PeriodWrite",
+    "Table",
     "Verdict",
+    "add_absence",
     "add_champion",
     "add_champions",
     "add_findings",
     "add_identities",
+    "add_member",
+    "change_absence",
     "change_champion",
+    "change_member",
+    "change_row",
     "create_accounts",
+    "delete_absences",
+    "delete_members",
+    "delete_rows",
     "end_entitlements",
     "log_qbr",
+    "make_row",
     "make_token",
+    "mend_qbr",
     "record_changes",
     "record_movements",
+    "rename_account",
     "revoke_tokens",
     "set_entitlements",
     "set_facts",

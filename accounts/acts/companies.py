@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from csplaybooks.accounts.acts.checks import cleaned, found_by_id, require_not_later
 from csplaybooks.accounts.acts.dated import PeriodResult, PeriodWrite, Verdict, set_periods
+from csplaybooks.accounts.acts.errors import Conflict
 from csplaybooks.accounts.acts.record import (
     record_changes,
     require_aware,
@@ -99,6 +100,44 @@ def create_accounts(*, items: Sequence[NewAccount], now: datetime, actor: Any) -
         for account in accounts
     )
     return accounts
+
+
+@transaction.atomic
+def rename_account(
+    *, account_id: int, name: str, now: datetime, actor: Any, expected_version: int | None = None
+) -> Account:
+    """Give an account another name; answers it as it stands. No trigger asks about names, so there is no change.
+
+    The same name writes nothing. Raises Account.DoesNotExist, Conflict when the account's version is not
+    `expected_version` (None: whatever it is), ValidationError for a name that does not fit.
+    """
+    require_aware(now=now)
+    name = cleaned(Account, {"name": name})["name"]
+    account: Account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
+    if expected_version is not None and account.version != expected_version:
+        raise Conflict(account, expected=expected_version)
+    if account.name == name:
+        return account
+    before, read_version = account.name, account.version
+    account.name, account.version, account.updated_at = name, read_version + 1, now
+    # Where the database has no row locks, the version decides who was first.
+    unchanged = Account.objects.filter(pk=account_id, version=read_version)
+    if not unchanged.update(name=name, version=account.version, updated_at=now):
+        raise Conflict(account, expected=read_version)
+    write_timeline(
+        [
+            timeline_entry(
+                account_id=account.pk,
+                at=now,
+                now=now,
+                kind="account_renamed",
+                text=f"Renamed: {name} (was {before})",
+                subject=account,
+                actor=actor,
+            )
+        ]
+    )
+    return account
 
 
 @transaction.atomic

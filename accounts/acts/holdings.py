@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,15 +15,12 @@ from django.db.models import F
 from csplaybooks.accounts.acts.checks import cleaned, found_by_id
 from csplaybooks.accounts.acts.dated import PeriodResult, PeriodWrite, Verdict, set_periods
 from csplaybooks.accounts.acts.record import (
-    actor_label,
     require_aware,
     timeline_entry,
     when_from,
     write_timeline,
 )
 from csplaybooks.accounts.models import Entitlement, Plan, PlanLimit, Product
-
-logger = logging.getLogger("csplaybooks.accounts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +130,8 @@ def set_plan_limits(
 ) -> list[Verdict]:
     """Say how much of a meter plans include from `effective_at` on; answers in the order of `items`.
 
-    The change names no account: any account may be touched. So there is no timeline it could stand in, and
-    who did it goes to the log. Raises ValidationError for an unknown plan or a limit below zero.
+    The change names no account: any account may be touched. Raises ValidationError for an unknown plan or a limit
+    below zero.
     """
     writes = []
     for item in items:
@@ -151,10 +148,22 @@ def set_plan_limits(
             )
         )
     results = set_periods(model=PlanLimit, writes=writes, kind="plan_limits", now=now)
-    told = {item.plan_id for item, result in zip(items, results, strict=True) if result.verdict != Verdict.UNCHANGED}
-    if told:
-        Plan.objects.filter(pk__in=told).update(version=F("version") + 1, updated_at=now)
-        logger.info("limits of plans %s set by %s", sorted(told), actor_label(actor))
+    told = [(item, result) for item, result in zip(items, results, strict=True) if result.verdict != Verdict.UNCHANGED]
+    plans = found_by_id(Plan.objects.all(), (item.plan_id for item, _ in told), field="plan")
+    if plans:
+        Plan.objects.filter(pk__in=plans).update(version=F("version") + 1, updated_at=now)
+    write_timeline(
+        timeline_entry(
+            account_id=None,
+            at=min(effective_at, now),
+            now=now,
+            kind="plan_limit_set",
+            text=f"Plan {plans[item.plan_id]}: {item.meter_key}: {_limit_text(result)}" + when_from(effective_at, now),
+            subject=plans[item.plan_id],
+            actor=actor,
+        )
+        for item, result in told
+    )
     return [result.verdict for result in results]
 
 
@@ -171,6 +180,16 @@ def _write_of(item: NewEntitlement, plans: Mapping[int, Plan], now: datetime) ->
         effective_at=item.valid_from or now,
         account_id=item.account_id,
     )
+
+
+def _limit_text(result: PeriodResult) -> str:
+    """Such as `50 (was 25)` or `no limit`."""
+
+    def words(values: Mapping[str, Any] | None) -> str:
+        milli = None if values is None else values["limit_milli"]
+        return "no limit" if milli is None else f"{Decimal(milli) / 1000:,f}"
+
+    return words(result.after) + ("" if result.before is None else f" (was {words(result.before)})")
 
 
 def _entitlement_text(

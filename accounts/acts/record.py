@@ -29,7 +29,9 @@ def actor_label(actor: Any) -> str:
         return SYSTEM
     if isinstance(actor, ApiToken):
         return f"token {actor.name}"[:200]
-    return str(actor.get_full_name() or actor.get_username())[:200]
+    # Django asks no user model of a site's own for a full name.
+    full_name = getattr(actor, "get_full_name", str)
+    return str(full_name() or actor.get_username())[:200]
 
 
 def acting_user(actor: Any) -> Any:
@@ -82,7 +84,7 @@ def expect_news(changes: Iterable[Change], effective: Mapping[int | None, Iterab
 
 def timeline_entry(
     *,
-    account_id: int,
+    account_id: int | None,
     at: datetime,
     now: datetime,
     kind: str,
@@ -93,6 +95,7 @@ def timeline_entry(
 ) -> TimelineEntry:
     """One line of an account's story, not saved yet: hand it to `write_timeline` with the others of the act.
 
+    Without an account (None) it tells of the vendor's own: its catalogue, its calendars, its team.
     `at` is when it happened, `now` when it is written down. The subject may live in any room: it is kept as
     type, id and label.
     """

@@ -13,7 +13,8 @@ from django.db.models import F
 
 from csplaybooks.accounts.acts.checks import cleaned, found_by_id, require_not_later
 from csplaybooks.accounts.acts.dated import PeriodWrite, Verdict, set_periods
-from csplaybooks.accounts.acts.record import record_changes, timeline_entry, write_timeline
+from csplaybooks.accounts.acts.errors import Conflict
+from csplaybooks.accounts.acts.record import record_changes, require_aware, timeline_entry, write_timeline
 from csplaybooks.accounts.models import (
     Account,
     Champion,
@@ -56,13 +57,10 @@ def log_qbr(
     it.
     """
     require_not_later(now, held_at=held_at)
-    if next_on is not None and next_on <= held_at.astimezone(company_time_zone()).date():
-        raise ValidationError({"next_on": "The next review comes after this one."})
+    _check_next(next_on, held_at)
     accounts = found_by_id(Account.objects.all(), [account_id], field="account")
     found_by_id(TeamMember.objects.all(), [led_by_id], field="led_by")
-    attendees = found_by_id(Champion.objects.all(), attendee_ids, field="attendees")
-    if strangers := [str(person.name) for person in attendees.values() if person.account_id != account_id]:
-        raise ValidationError({"attendees": f"{', '.join(strangers)} belongs to another account."})
+    attendees = _checked_attendees(attendee_ids, account_id)
     products = _checked_products(findings)
     qbr: Qbr = Qbr.objects.create(
         account=accounts[account_id],
@@ -90,6 +88,64 @@ def log_qbr(
             )
         ]
     )
+    return qbr
+
+
+@transaction.atomic
+def mend_qbr(
+    *,
+    qbr_id: int,
+    summary: str,
+    next_on: date | None,
+    attendee_ids: Iterable[int],
+    findings: Sequence[NewFinding],
+    now: datetime,
+    actor: Any,
+    expected_version: int | None = None,
+) -> Qbr:
+    """Mend the notes of a review, and add what was left out: it came up at the review, too.
+
+    What differs is written and told, nothing else. Raises Qbr.DoesNotExist, Conflict when the review's version is not
+    `expected_version` (None: whatever it is), ValidationError as `log_qbr` does.
+    """
+    require_aware(now=now)
+    qbr: Qbr = Qbr.objects.select_related("account").select_for_update(of=("self",), no_key=True).get(pk=qbr_id)
+    if expected_version is not None and qbr.version != expected_version:
+        raise Conflict(qbr, expected=expected_version)
+    _check_next(next_on, qbr.held_at)
+    attendees = _checked_attendees(attendee_ids, qbr.account_id)
+    there = set(qbr.attendees.values_list("pk", flat=True))
+    parts = [
+        name
+        for name, differs in (
+            ("summary", qbr.summary != summary),
+            ("next review", qbr.next_on != next_on),
+            ("attendees", there != set(attendees)),
+        )
+        if differs
+    ]
+    if parts:
+        read_version = qbr.version
+        qbr.summary, qbr.next_on, qbr.version, qbr.updated_at = summary, next_on, read_version + 1, now
+        # Where the database has no row locks, the version decides who was first.
+        unchanged = Qbr.objects.filter(pk=qbr_id, version=read_version)
+        if not unchanged.update(summary=summary, next_on=next_on, version=qbr.version, updated_at=now):
+            raise Conflict(qbr, expected=read_version)
+        qbr.attendees.set(attendees)
+        write_timeline(
+            [
+                timeline_entry(
+                    account_id=qbr.account_id,
+                    at=now,
+                    now=now,
+                    kind="qbr_mended",
+                    text=f"{qbr} mended: {', '.join(parts)}",
+                    subject=qbr,
+                    actor=actor,
+                )
+            ]
+        )
+    add_findings(account_id=qbr.account_id, qbr_id=qbr.pk, findings=findings, at=qbr.held_at, now=now, actor=actor)
     return qbr
 
 
@@ -181,6 +237,19 @@ def set_finding_status(
         for pk in told
     )
     return verdicts
+
+
+def _check_next(next_on: date | None, held_at: datetime) -> None:
+    if next_on is not None and next_on <= held_at.astimezone(company_time_zone()).date():
+        raise ValidationError({"next_on": "The next review comes after this one."})
+
+
+def _checked_attendees(attendee_ids: Iterable[int], account_id: int) -> dict[int, Champion]:
+    """Who was there, by id; all of them people of this account."""
+    attendees = found_by_id(Champion.objects.all(), attendee_ids, field="attendees")
+    if strangers := [str(person.name) for person in attendees.values() if person.account_id != account_id]:
+        raise ValidationError({"attendees": f"{', '.join(strangers)} belongs to another account."})
+    return attendees
 
 
 def _checked_products(findings: Sequence[NewFinding]) -> dict[int, Product]:

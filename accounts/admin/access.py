@@ -8,14 +8,25 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from csplaybooks.accounts.acts import make_token, revoke_tokens
+from csplaybooks.accounts.admin.record import story_of
 from csplaybooks.accounts.admin.show import MomentField
 from csplaybooks.accounts.models import ApiToken, IdempotencyKey
 from csplaybooks.accounts.visibility import scope_of
-from csplaybooks.admin_base import ActAdmin, ActForm, CappedPaginator, ReadOnlyAdmin, filled_filter, shown
+from csplaybooks.admin_base import (
+    ActAdmin,
+    ActForm,
+    CappedPaginator,
+    ReadOnlyAdmin,
+    by,
+    confirmed,
+    filled_filter,
+    see_also,
+    shown,
+)
 
 
 class ApiTokenForm(ActForm):
@@ -50,6 +61,7 @@ class ApiTokenAdmin(ActAdmin):
     )
     follows = ("created_by",)
     search_fields = ("name", "prefix")
+    search_help_text = "A part of the name, or of the beginning of the token."
     autocomplete_fields = ("accounts",)
     actions = ("revoke",)
     may = shown("Scopes", lambda token: ", ".join(token.scopes))
@@ -96,14 +108,18 @@ class ApiTokenAdmin(ActAdmin):
         return token
 
     @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Revoke tokens from now on."""
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Revoke tokens from now on, once the person has said yes."""
+        warning = "What uses these tokens gets in no more, from now on. A revoked token stays revoked."
+        if asked := confirmed(self, request, queryset, label="Revoke tokens", warning=warning):
+            return asked
         ids = list(queryset.values_list("pk", flat=True))
         answers = revoke_tokens(token_ids=ids, now=timezone.now(), actor=request.user)
         done = sum(answers.values())
         before = len(answers) - done
         said = f"{done} revoked" + (f", {before} had been before." if before else ".")
         self.message_user(request, said, messages.SUCCESS if done else messages.WARNING)
+        return None
 
 
 @admin.register(IdempotencyKey)
@@ -113,5 +129,10 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
     list_display = ("key", "token", "user", "status", "created_at")
     follows = ("token", "user")
     search_fields = ("key__exact",)
+    search_help_text = "A whole key."
     fields = ("key", "token", "user", "status", "created_at")
     paginator = CappedPaginator
+
+
+see_also(ApiToken, IdempotencyKey, by("token"))
+story_of(ApiToken)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from csplaybooks.accounts.acts import (
     NewAccount,
     NewIdentity,
     add_identities,
     create_accounts,
+    rename_account,
     set_facts,
     set_team_role,
 )
-from csplaybooks.accounts.admin.show import SUPERSEDED, DayField, MomentField, money
+from csplaybooks.accounts.admin.show import SUPERSEDED, DayField, MomentField, account_column, money
 from csplaybooks.accounts.models import (
     Account,
     AccountFacts,
@@ -34,13 +36,17 @@ from csplaybooks.accounts.models import (
     TimelineEntry,
 )
 from csplaybooks.admin_base import (
+    OPENED_VERSION,
     ActAdmin,
     BaseInline,
+    Export,
     ReadOnlyAdmin,
     VersionedForm,
     added_in,
+    by,
     link_to,
     moment,
+    see_also,
     shown,
     table_of,
 )
@@ -62,8 +68,8 @@ def member_now(account: Account, role: str) -> TeamMember | None:
     return next((row.member for row in team if row.role == role), None)
 
 
-def _fact(name: str, label: str) -> Any:
-    """A column that shows one fact."""
+def _fact_reader(name: str) -> Callable[[Account], Any]:
+    """What tells one fact of an account that holds now."""
 
     def read(account: Account) -> Any:
         facts = facts_now(account)
@@ -73,7 +79,18 @@ def _fact(name: str, label: str) -> Any:
         value = words() if words else getattr(facts, name)
         return ", ".join(value) if isinstance(value, list) else value
 
-    return shown(label, read)
+    return read
+
+
+def _label(name: str) -> str:
+    """A fact's name as people write it."""
+    # The stubs count reverse relations as fields; a fact is a column.
+    return capfirst(str(AccountFacts._meta.get_field(name).verbose_name))  # type: ignore[union-attr]
+
+
+def _fact(name: str) -> Any:
+    """A column that shows one fact."""
+    return shown(_label(name), _fact_reader(name))
 
 
 class AccountForm(VersionedForm):
@@ -218,29 +235,38 @@ class MemberFilter(admin.SimpleListFilter):
 
 
 @admin.register(Account)
-class AccountAdmin(ActAdmin):
+class AccountAdmin(Export, ActAdmin):
     """Customer companies."""
 
     form = AccountForm
-    list_display = ("name", "lifecycle", "segment", "csm", "ae", "renewal_on", "updated_at")
+    list_display = ("name", "lifecycle", "segment", "csm", "ae", "renewal_on")
     list_filter = (LifecycleFilter, SegmentFilter, MemberFilter)
     search_fields = ("name", "identities__external_id__exact")
     search_help_text = "A part of the name, or an external id."
     fixed_fields = ("parent_company", "merged", "deleted_at", "created_at", "story")
     autocomplete_fields = ("parent",)
+    actions = ("export_csv",)
     inlines = (IdentityInline, HoldingInline, ChampionInline)
 
-    lifecycle = _fact("lifecycle", "Lifecycle")
-    segment = _fact("segment", "Segment")
-    region = _fact("region", "Region")
-    tags = _fact("tags", "Tags")
-    customer_since = _fact("customer_since", "Customer since")
-    activated_on = _fact("activated_on", "Activated on")
-    renewal_on = _fact("renewal_on", "Renewal on")
-    head_count = _fact("head_count", "Head count")
+    lifecycle = _fact("lifecycle")
+    segment = _fact("segment")
+    region = _fact("region")
+    tags = _fact("tags")
+    customer_since = _fact("customer_since")
+    activated_on = _fact("activated_on")
+    renewal_on = _fact("renewal_on")
+    head_count = _fact("head_count")
     csm = shown("CSM", lambda account: member_now(account, AccountTeam.Role.CSM))
     ae = shown("AE", lambda account: member_now(account, AccountTeam.Role.AE))
     effective_at = shown("Holds from", lambda account: getattr(facts_now(account), "valid_from", None))
+    exports = (
+        ("Id", lambda account: account.pk),
+        ("Name", lambda account: account.name),
+        *((_label(name), _fact_reader(name)) for name in AccountFacts.FACTS),
+        ("CSM", lambda account: member_now(account, AccountTeam.Role.CSM)),
+        ("AE", lambda account: member_now(account, AccountTeam.Role.AE)),
+        ("Changed at", lambda account: account.updated_at),
+    )
     # Only where the person may see them: who they are is not theirs to read otherwise.
     parent_company = shown("Parent", lambda account: link_to(getattr(account, "parent_seen", None)))
     merged = shown("Merged into", lambda account: link_to(getattr(account, "merged_into_seen", None)))
@@ -263,7 +289,9 @@ class AccountAdmin(ActAdmin):
     def layout(self, request: HttpRequest, obj: Any = None) -> Any:
         """One form for the account, its facts and its team; parentage is told when it is made."""
         parent = "parent" if obj is None else "parent_company"
-        record = [("Record", {"fields": ["merged", "deleted_at", "created_at", "story"]})]
+        # The story is a table of its own, and not for everybody who looks after data.
+        story = ["story"] if request.user.has_perm("csplaybooks_accounts.view_timelineentry") else []
+        record = [("Record", {"fields": ["merged", "deleted_at", "created_at", *story]})]
         return [
             (None, {"fields": ["name", parent]}),
             ("Facts", {"fields": [*AccountFacts.FACTS]}),
@@ -308,9 +336,15 @@ class AccountAdmin(ActAdmin):
 
     def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Write what was changed on the form, as of the moment that it names."""
-        account = form.instance
+        account: Account = form.instance
         since = form.cleaned_data["effective_at"] or now
-        self.claim(account, form, name=form.cleaned_data["name"], version=F("version") + 1, updated_at=now)
+        account = rename_account(
+            account_id=account.pk,
+            name=form.cleaned_data["name"],
+            expected_version=form.cleaned_data[OPENED_VERSION],
+            now=now,
+            actor=request.user,
+        )
         if facts := form.facts(form.changed_data):
             set_facts(account_ids=[account.pk], facts=facts, effective_at=since, now=now, actor=request.user)
         self._set_team(request, form, account.pk, since, now)
@@ -344,22 +378,26 @@ def _ids_in(formsets: list[Any]) -> list[dict[str, str]]:
 class AccountIdentityAdmin(ReadOnlyAdmin):
     """The ids by which other systems know accounts; they are added on the account's page."""
 
-    list_display = ("external_id", "source", "account")
+    list_display = ("external_id", "source", "account_link")
     list_display_links = ("external_id",)
     follows = ("account",)
     search_fields = ("external_id__exact", "account__name")
     search_help_text = "A whole external id, or a part of the account's name."
     fields = ("account", "source", "external_id")
+    account_link = account_column()
 
 
 @admin.register(AccountFacts)
 class AccountFactsAdmin(ReadOnlyAdmin):
     """What was true of accounts when, and until when we held it for true."""
 
-    list_display = ("account", "lifecycle", "segment", "renewal_on", "valid_from", "valid_to", "superseded")
+    list_display = ("account_link", "lifecycle", "segment", "renewal_on", "valid_from", "valid_to", "superseded")
+    list_display_links = ("lifecycle",)
     list_filter = ("lifecycle", "segment", SUPERSEDED)
     follows = ("account",)
     search_fields = ("account__name",)
+    search_help_text = "A part of the account's name."
+    account_link = account_column()
     fields = ("account", *AccountFacts.FACTS, "valid_from", "valid_to", "superseded")
     superseded = shown("Superseded", lambda row: row.superseded_by_id is not None, boolean=True)
 
@@ -368,9 +406,19 @@ class AccountFactsAdmin(ReadOnlyAdmin):
 class AccountTeamAdmin(ReadOnlyAdmin):
     """Who looked after accounts when."""
 
-    list_display = ("account", "role", "member", "valid_from", "valid_to", "superseded")
+    list_display = ("account_link", "role", "member", "valid_from", "valid_to", "superseded")
+    list_display_links = ("role",)
     list_filter = ("role", "member", SUPERSEDED)
     follows = ("account", "member")
-    search_fields = ("account__name",)
+    search_fields = ("account__name", "member__name")
+    search_help_text = "A part of the account's or the member's name."
+    account_link = account_column()
     fields = ("account", "role", "member", "valid_from", "valid_to", "superseded")
     superseded = shown("Superseded", lambda row: row.superseded_by_id is not None, boolean=True)
+
+
+see_also(Account, Account, by("parent"), "Subsidiaries")
+see_also(Account, AccountFacts, by("account"), "Facts over time")
+see_also(Account, AccountTeam, by("account"), "Team over time")
+see_also(Account, Entitlement, by("account"), "Holdings over time")
+see_also(TeamMember, AccountTeam, by("member"), "Their accounts, over time")

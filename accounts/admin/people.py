@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
 from django.http import HttpRequest
 
+from csplaybooks.accounts.acts.members import ABSENCES, MEMBERS, add_absence, change_member
+from csplaybooks.accounts.admin.record import story_of
+from csplaybooks.accounts.admin.table import TableAdmin
 from csplaybooks.accounts.models import Absence, TeamMember
 from csplaybooks.accounts.visibility import scope_of
-from csplaybooks.admin_base import BaseAdmin, BaseInline, VersionedAdmin
+from csplaybooks.admin_base import OPENED_VERSION, BaseInline, added_in, by, see_also, shown
 
 #: What decides who sees what.
 _SIGHT = (
@@ -20,6 +24,15 @@ _SIGHT = (
     "is_manager",
     "is_digital_desk",
     "is_active",
+)
+
+
+#: The roles of a member in few words.
+_ROLES = (
+    ("is_customer_success_manager", "CSM"),
+    ("is_account_executive", "AE"),
+    ("is_manager", "manager"),
+    ("is_digital_desk", "digital desk"),
 )
 
 
@@ -34,20 +47,11 @@ class AbsenceInline(BaseInline):
 
 
 @admin.register(TeamMember)
-class TeamMemberAdmin(VersionedAdmin):
+class TeamMemberAdmin(TableAdmin):
     """Team members. What decides who sees what is changed only by those who see everything."""
 
-    list_display = (
-        "name",
-        "email",
-        "is_customer_success_manager",
-        "is_account_executive",
-        "is_manager",
-        "is_digital_desk",
-        "open_play_cap",
-        "manager",
-        "is_active",
-    )
+    table = MEMBERS
+    list_display = ("name", "roles", "manager", "cap", "is_active")
     list_filter = (
         "is_active",
         "is_customer_success_manager",
@@ -58,6 +62,10 @@ class TeamMemberAdmin(VersionedAdmin):
     )
     follows = ("manager",)
     search_fields = ("name", "email")
+    search_help_text = "A part of the name or of the e-mail address."
+    autocomplete_fields = ("manager",)
+    cap = shown("Cap", lambda member: member.open_play_cap, ordering="open_play_cap")
+    roles = shown("Roles", lambda member: ", ".join(words for field, words in _ROLES if getattr(member, field)))
     # The host's users are none of ours to list.
     raw_id_fields = ("user",)
     fieldsets = (
@@ -77,7 +85,6 @@ class TeamMemberAdmin(VersionedAdmin):
         ("Work", {"fields": ("takes_pool_work", "open_play_cap")}),
     )
     inlines = (AbsenceInline,)
-    deletable = True
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whether members may be added: only by those who see everything."""
@@ -92,13 +99,47 @@ class TeamMemberAdmin(VersionedAdmin):
         readonly = super().get_readonly_fields(request, obj)
         return readonly if scope_of(request.user).everything else (*readonly, *_SIGHT)
 
+    def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
+        """Add the member, with the days on which they are away."""
+        member = super().add_by_act(request, form, formsets, now)
+        self._add_absences(request, member, formsets, now)
+        return member
+
+    def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
+        """Change the member, and add the days on which they are away."""
+        member = change_member(
+            member_id=form.instance.pk,
+            values=self.values(form),
+            expected_version=form.cleaned_data[OPENED_VERSION],
+            now=now,
+            actor=request.user,
+        )
+        self._add_absences(request, member, formsets, now)
+        return member
+
+    def _add_absences(self, request: HttpRequest, member: TeamMember, formsets: list[Any], now: datetime) -> None:
+        for row in added_in(formsets, Absence):
+            days = {name: row[name] for name in ("first_day", "last_day", "stand_in")}
+            add_absence(values={"member": member, **days}, now=now, actor=request.user)
+
 
 @admin.register(Absence)
-class AbsenceAdmin(BaseAdmin):
+class AbsenceAdmin(TableAdmin):
     """Days on which members are away, and who stands in."""
 
+    table = ABSENCES
     list_display = ("member", "first_day", "last_day", "stand_in")
     list_filter = ("member",)
+    date_hierarchy = "first_day"
+    ordering = ("-first_day", "-pk")
     follows = ("member", "stand_in")
+    search_fields = ("member__name", "stand_in__name")
+    search_help_text = "A part of the member's or the stand-in's name."
+    autocomplete_fields = ("member", "stand_in")
     fields = ("member", "first_day", "last_day", "stand_in")
-    deletable = True
+
+
+see_also(TeamMember, TeamMember, by("manager"), "Whom they lead")
+see_also(TeamMember, Absence, by("member"))
+story_of(TeamMember)
+story_of(Absence)

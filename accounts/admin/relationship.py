@@ -10,31 +10,36 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
 
 from csplaybooks.accounts.acts import (
-    Conflict,
     NewFinding,
     Verdict,
     add_champion,
     add_findings,
     change_champion,
     log_qbr,
+    mend_qbr,
     set_finding_status,
 )
-from csplaybooks.accounts.admin.show import SUPERSEDED, MomentField
-from csplaybooks.accounts.models import Champion, ChampionChange, Finding, FindingState, Qbr, TeamMember
+from csplaybooks.accounts.admin.record import story_of
+from csplaybooks.accounts.admin.show import SUPERSEDED, MomentField, account_column
+from csplaybooks.accounts.models import Account, Champion, ChampionChange, Finding, FindingState, Qbr, TeamMember
 from csplaybooks.admin_base import (
-    LOST_UPDATE,
+    OPENED_VERSION,
     ActAdmin,
     ActForm,
     BaseInline,
+    Export,
     ReadOnlyAdmin,
     VersionedForm,
     added_in,
+    by,
     filled_filter,
+    see_also,
     shown,
 )
 from csplaybooks.conf import company_time_zone
@@ -64,14 +69,25 @@ class ChampionChangeInline(BaseInline):
 
 
 @admin.register(Champion)
-class ChampionAdmin(ActAdmin):
+class ChampionAdmin(Export, ActAdmin):
     """The people at accounts who matter."""
 
     form = ChampionForm
-    list_display = ("name", "account", "title", "role", "left_on")
+    list_display = ("name", "account_link", "title", "role", "left_on")
+    account_link = account_column()
+    actions = ("export_csv",)
+    exports = (
+        ("Name", lambda person: person.name),
+        ("Account", lambda person: person.account.name),
+        ("Title", lambda person: person.title),
+        ("Role", lambda person: person.get_role_display()),
+        ("E-mail", lambda person: person.email),
+        ("Left on", lambda person: person.left_on),
+    )
     list_filter = ("role", ("left_on", filled_filter("presence", filled="left", empty="still there")))
     follows = ("account",)
     search_fields = ("name", "account__name", "email")
+    search_help_text = "A part of the person's name or e-mail address, or of the account's name."
     autocomplete_fields = ("account",)
     fixed_fields = ("account", "left_on")
     inlines = (ChampionChangeInline,)
@@ -100,28 +116,28 @@ class ChampionAdmin(ActAdmin):
     def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Say what became of the person."""
         data = form.cleaned_data
-        try:
-            return change_champion(
-                champion_id=form.instance.pk,
-                **{name: data[name] for name in ("name", "email", "title", "role")},
-                kind=data["kind"] or None,
-                occurred_at=data["occurred_at"] or now,
-                expected_version=data["opened_version"],
-                now=now,
-                actor=request.user,
-            )
-        except Conflict as conflict:
-            raise ValidationError(LOST_UPDATE) from conflict
+        return change_champion(
+            champion_id=form.instance.pk,
+            **{name: data[name] for name in ("name", "email", "title", "role")},
+            kind=data["kind"] or None,
+            occurred_at=data["occurred_at"] or now,
+            expected_version=data[OPENED_VERSION],
+            now=now,
+            actor=request.user,
+        )
 
 
 @admin.register(ChampionChange)
 class ChampionChangeAdmin(ReadOnlyAdmin):
     """What happened to the people at accounts."""
 
-    list_display = ("champion", "account", "kind", "new_title", "new_role", "occurred_at")
+    list_display = ("champion", "account_link", "kind", "new_title", "new_role", "occurred_at")
+    account_link = account_column()
     list_filter = ("kind", "new_role")
     follows = ("champion__account", "account")
     search_fields = ("champion__name", "account__name")
+    search_help_text = "A part of the person's or the account's name."
+    date_hierarchy = "occurred_at"
     fields = ("champion", "account", "kind", "occurred_at", "old_title", "new_title", "old_role", "new_role")
 
 
@@ -171,15 +187,23 @@ class QbrAdmin(ActAdmin):
     """Business reviews, logged with their findings in one form."""
 
     form = QbrForm
-    list_display = ("account", "held_at", "led_by", "next_on")
+    list_display = ("held_at", "account_link", "led_by", "next_on", "came_up")
+    account_link = account_column()
+    came_up = shown("Findings", lambda qbr: qbr.findings_count, ordering="findings_count")
     list_filter = ("led_by",)
     date_hierarchy = "held_at"
     follows = ("account", "led_by")
     search_fields = ("account__name", "summary")
-    autocomplete_fields = ("account", "attendees")
+    search_help_text = "A part of the account's name or of the summary."
+    autocomplete_fields = ("account", "attendees", "led_by")
     fields = ("account", "held_at", "led_by", "attendees", "summary", "next_on")
     fixed_fields = ("account", "held_at", "led_by")
     inlines = (FindingInline,)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Reviews, with how many findings came up in each."""
+        found = Finding.objects.filter(qbr=OuterRef("pk")).order_by().values("qbr").annotate(number=Count("pk"))
+        return super().get_queryset(request).annotate(findings_count=Coalesce(Subquery(found.values("number")), 0))
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """A review held just now by whoever logs it."""
@@ -208,19 +232,16 @@ class QbrAdmin(ActAdmin):
     def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Mend the notes, and add what was left out: it came up at the review, too."""
         data = form.cleaned_data
-        qbr = form.instance
-        notes = {"summary": data["summary"], "next_on": data["next_on"]}
-        self.claim(qbr, form, **notes, version=F("version") + 1, updated_at=now)
-        qbr.attendees.set(data["attendees"])
-        add_findings(
-            account_id=qbr.account_id,
-            qbr_id=qbr.pk,
+        return mend_qbr(
+            qbr_id=form.instance.pk,
+            summary=data["summary"],
+            next_on=data["next_on"],
+            attendee_ids=[person.pk for person in data["attendees"]],
             findings=_new_findings(formsets),
-            at=qbr.held_at,
+            expected_version=data[OPENED_VERSION],
             now=now,
             actor=request.user,
         )
-        return qbr
 
 
 class FindingStatusFilter(admin.SimpleListFilter):
@@ -278,21 +299,32 @@ def _status_action(status: str, label: str) -> Any:
 
 
 @admin.register(Finding)
-class FindingAdmin(ActAdmin):
+class FindingAdmin(Export, ActAdmin):
     """What came up in reviews or was raised by hand. Only its status changes."""
 
     form = ActForm
-    list_display = ("kind", "text", "account", "product", "status", "qbr_day")
+    list_display = ("kind", "text", "account_link", "product", "status", "qbr_day")
+    account_link = account_column()
     list_display_links = ("text",)
     list_filter = ("kind", FindingStatusFilter, "product")
     follows = ("account", "product", "qbr__account")
     search_fields = ("text", "account__name")
+    search_help_text = "A part of the text or of the account's name."
     autocomplete_fields = ("account", "product")
     inlines = (FindingStateInline,)
     actions = (
         _status_action(FindingState.Status.SETTLED, "Settle the selected findings"),
         _status_action(FindingState.Status.DROPPED, "Drop the selected findings"),
         _status_action(FindingState.Status.OPEN, "Open the selected findings again"),
+        "export_csv",
+    )
+    exports = (
+        ("Account", lambda finding: finding.account.name),
+        ("Kind", lambda finding: finding.get_kind_display()),
+        ("Text", lambda finding: finding.text),
+        ("Product", lambda finding: finding.product and finding.product.name),
+        ("Status", lambda finding: finding.status_now and FindingState.Status(finding.status_now).label),
+        ("Review held at", lambda finding: finding.qbr and finding.qbr.held_at),
     )
     status = shown("Status", lambda row: row.status_now and FindingState.Status(row.status_now).label)
     qbr_day = shown("Review", lambda row: row.qbr and row.qbr.held_at, ordering="qbr__held_at")
@@ -332,6 +364,16 @@ class FindingStateAdmin(ReadOnlyAdmin):
     list_filter = ("status", SUPERSEDED)
     follows = ("finding__account",)
     search_fields = ("finding__text", "finding__account__name")
+    search_help_text = "A part of the finding's text or of the account's name."
     fields = ("finding", "account", "status", "valid_from", "valid_to", "superseded")
     account = shown("Account", lambda row: row.finding.account)
     superseded = shown("Superseded", lambda row: row.superseded_by_id is not None, boolean=True)
+
+
+see_also(Account, Champion, by("account"))
+see_also(Account, Qbr, by("account"))
+see_also(Account, Finding, by("account"))
+see_also(Champion, Qbr, by("attendees"), "Reviews attended")
+see_also(TeamMember, Qbr, by("led_by"), "Reviews led")
+for _model in (Champion, Qbr, Finding):
+    story_of(_model)

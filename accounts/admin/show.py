@@ -9,7 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from csplaybooks.accounts.money import in_major_units, minor_digits
-from csplaybooks.admin_base import filled_filter
+from csplaybooks.admin_base import filled_filter, link_to, shown
 from csplaybooks.conf import csplaybooks_settings
 
 #: What fits into a column of minor units.
@@ -24,6 +24,11 @@ def money(minor: int | None, currency: str | None = None) -> str | None:
     return f"{in_major_units(minor, currency):,f} {currency}"
 
 
+def amount_of(minor: int | None, currency: str | None = None) -> Decimal | None:
+    """Minor units (of the reporting currency, unless told) as a number, for a spreadsheet."""
+    return None if minor is None else in_major_units(minor, currency or csplaybooks_settings.CURRENCY)
+
+
 def quantity(milli: int | None) -> str | None:
     """Thousandths as a plain number: 18000 is `18`, 1500 is `1.5`; None stays None."""
     if milli is None:
@@ -35,6 +40,11 @@ def quantity(milli: int | None) -> str | None:
 
 #: A filter of period rows, by whether we still hold them for true.
 SUPERSEDED = ("superseded_by", filled_filter("standing", filled="superseded", empty="held for true"))
+
+
+def account_column() -> Any:
+    """A column with the account of a row, which leads to its page."""
+    return shown("Account", lambda row: link_to(row.account), ordering="account__name")
 
 
 class MoneyField(forms.Field):
@@ -69,6 +79,18 @@ class MoneyField(forms.Field):
         if minor != minor.to_integral_value():
             raise ValidationError(f"Enter at most {digits} digits after the point.")
         return int(minor)
+
+
+class QuantityField(forms.DecimalField):
+    """An amount that is not negative, typed as a decimal and kept as thousandths."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=0, max_digits=16, decimal_places=3, **kwargs)
+
+    def clean(self, value: Any) -> int | None:
+        """What was typed as thousandths."""
+        number = super().clean(value)
+        return None if number is None else int(number * 1000)
 
 
 class MoneyAdmin:

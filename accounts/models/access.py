@@ -28,7 +28,16 @@ class ApiToken(models.Model):
         "readings:write",
         "accounts:read",
         "plays:read",
+        "health:read",
     )
+    #: What the endpoints of a scope ask of people: nobody hands out a scope without this permission of their own.
+    PERMISSIONS = {
+        "signals:write": "csplaybooks_signals.add_signal",
+        "readings:write": "csplaybooks_signals.add_reading",
+        "accounts:read": "csplaybooks_accounts.view_account",
+        "plays:read": "csplaybooks_playbooks.view_play",
+        "health:read": "csplaybooks_accounts.view_everything",
+    }
 
     name = models.CharField(max_length=200)
     prefix = models.CharField(max_length=PREFIX_LENGTH, unique=True, editable=False)

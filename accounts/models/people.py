@@ -71,7 +71,7 @@ class TeamMember(Versioned):
         return self.name
 
 
-class Absence(models.Model):
+class Absence(Versioned):
     """Days a member is away, and who stands in; calendar days in the company time zone, both included."""
 
     member = models.ForeignKey(TeamMember, on_delete=models.CASCADE, related_name="absences")

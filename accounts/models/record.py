@@ -45,7 +45,8 @@ class TimelineQuerySet(VisibleQuerySet):
         """All lines of the viewer's own accounts, and every line about a guarded subject that they see.
 
         Of an account that they came to through a door: the lines that are not about a guarded subject. So who
-        works one play of an account does not read of the others.
+        works one play of an account does not read of the others. Lines of no account tell of the vendor's own
+        catalogue and team: members of the team read them.
         """
         from csplaybooks.accounts.visibility import scope_of, subject_doors
 
@@ -57,15 +58,22 @@ class TimelineQuerySet(VisibleQuerySet):
         own = Account.objects.in_scope(scope, through_doors=False).values("pk")
         entered = Account.objects.in_scope(scope).values("pk")
         readable = Q(account__in=own) | (Q(account__in=entered) & ~Q(subject_type__in=list(subject_doors)))
+        if scope.members:
+            readable |= Q(account__isnull=True) & ~Q(subject_type__in=list(subject_doors))
         for subject_type, door in subject_doors.items():
             readable |= Q(subject_type=subject_type, subject_id__in=door(viewer))
         return self.filter(readable)
 
 
 class TimelineEntry(models.Model):
-    """One line of an account's story. Append-only. Names its subject by type, id and label, in whatever room."""
+    """One line of an account's story. Append-only. Names its subject by type, id and label, in whatever room.
 
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="timeline", db_index=False)
+    An account of None means the vendor's own: a product, a calendar, a playbook, a token, somebody of the team.
+    """
+
+    account = models.ForeignKey(
+        Account, on_delete=models.CASCADE, related_name="timeline", null=True, blank=True, db_index=False
+    )
     at = models.DateTimeField(help_text="When it happened.")
     recorded_at = models.DateTimeField(help_text="When it was written down.")
     kind = models.CharField(max_length=50)

@@ -9,6 +9,7 @@ Every error body has these members:
 | `status` | the HTTP status |
 | `code` | what went wrong, a stable word for programs, such as `unknown_filter` |
 | `message`, `detail` | the same sentence for people, under our name and under the RFC's |
+| `request_id` | only where the site gives requests ids (`RequestIdMiddleware`) and the fault is ours (5xx): quote it |
 | `errors` | only where single values are wrong: a list of `pointer`, `field`, `code`, `message` |
 
 `pointer` is a JSON pointer (RFC 6901) into the request's body, or to a query parameter as if the query were
@@ -35,6 +36,8 @@ from rest_framework.fields import get_error_detail
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import set_rollback
+
+from csplaybooks.logs import current_request_id
 
 PROBLEM_CONTENT_TYPE = "application/problem+json"
 
@@ -121,6 +124,9 @@ def problem_document(*, status: int, code: str, message: str, errors: Sequence[F
         "code": code,
         "message": text,
     }
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and (request_id := current_request_id()):
+        # By it those who run the site find what happened.
+        document["request_id"] = request_id
     if errors:
         document["errors"] = [error.as_document() for error in errors]
     return document

@@ -11,10 +11,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from csplaybooks.accounts.acts.record import record_changes
+from csplaybooks.accounts.acts.errors import Conflict
+from csplaybooks.accounts.acts.record import acting_user, record_changes, timeline_entry, write_timeline
 from csplaybooks.accounts.models import Plan, Product
 from csplaybooks.playbooks.document import DocumentError, names_used, read_document
 from csplaybooks.playbooks.models import Playbook, PlaybookVersion, Trigger
+from csplaybooks.playbooks.reach import faults
+from csplaybooks.signals.horizon import pruned_before
 from csplaybooks.signals.models import Meter, SignalType
 
 #: The starter playbooks that ship with the package.
@@ -46,10 +49,24 @@ def check_names(document: Mapping[str, Any]) -> None:
         raise DocumentError(errors)
 
 
-def save_draft(*, text: str, now: datetime, actor: Any = None) -> Playbook:
+def check_reach(document: Mapping[str, Any], *, now: datetime) -> None:
+    """Raise `DocumentError` for every place of a document that looks further back than signals and readings are kept.
+
+    A trigger that did would see less than it asks for, and never say so.
+    """
+    max_age_days = dict(Meter.objects.order_by().values_list("key", "max_age_days"))
+    if errors := list(faults(document, max_age_days, now, pruned_before())):
+        raise DocumentError(errors)
+
+
+def save_draft(
+    *, text: str, now: datetime, actor: Any = None, playbook_id: int | None = None, expected_version: int | None = None
+) -> Playbook:
     """Keep `text` as the draft of the playbook whose key it names; a new key makes a new playbook.
 
-    A draft must be a whole document: raises `DocumentError` otherwise.
+    With `playbook_id` it is a draft of that playbook and of no other. The text that is the draft already changes
+    nothing. A draft must be a whole document: raises `DocumentError` otherwise, Conflict when the playbook's version is
+    not `expected_version` (None: whatever it is).
     """
     document = read_document(text)
     with transaction.atomic():
@@ -57,9 +74,23 @@ def save_draft(*, text: str, now: datetime, actor: Any = None) -> Playbook:
             key=document["key"],
             defaults={"name": document["name"], "motion": document["motion"], "draft": text, "updated_at": now},
         )
-        if not created and playbook.draft != text:
-            playbook.draft = text
-            Playbook.objects.filter(pk=playbook.pk).update(draft=text, version=F("version") + 1, updated_at=now)
+        if playbook_id is not None and playbook.pk != playbook_id:
+            # Made just now, if it is new: the transaction ends here, and takes it back.
+            raise DocumentError([("key", "the key of a playbook stays")])
+        if not created:
+            # As it is once nobody else holds it: without a version, the last draft stands.
+            playbook = Playbook.objects.select_for_update(no_key=True).get(pk=playbook.pk)
+        if expected_version is not None and playbook.version != expected_version:
+            raise Conflict(playbook, expected=expected_version)
+        if created:
+            _tell(playbook, "playbook_added", f"Playbook {playbook} added", now, actor)
+        elif playbook.draft != text:
+            read_version = playbook.version
+            playbook.draft, playbook.version, playbook.updated_at = text, read_version + 1, now
+            unchanged = Playbook.objects.filter(pk=playbook.pk, version=read_version)
+            if not unchanged.update(draft=text, version=playbook.version, updated_at=now):
+                raise Conflict(playbook, expected=read_version)
+            _tell(playbook, "playbook_drafted", f"Playbook {playbook}: draft changed", now, actor)
     return playbook
 
 
@@ -67,8 +98,8 @@ def publish_playbook(*, playbook_id: int, now: datetime, actor: Any = None) -> P
     """Freeze the draft as the next version, which is what runs from the next run on.
 
     A draft equal to the published version changes nothing. The change is told to the evaluator like any other input,
-    for all accounts. Raises `DocumentError` where the draft names something that is not in the catalogue, has another
-    key, or another motion than what was published before.
+    for all accounts. Raises `DocumentError` where the draft names something that is not in the catalogue, looks further
+    back than signals and readings are kept, has another key, or another motion than what was published before.
     """
     with transaction.atomic():
         # A write that changes nothing, for its row lock: it makes the numbers of versions follow each other.
@@ -86,13 +117,14 @@ def publish_playbook(*, playbook_id: int, now: datetime, actor: Any = None) -> P
                 [("motion", f"the motion of a published playbook stays: {playbook.motion}; make a new playbook")]
             )
         check_names(document)
+        check_reach(document, now=now)
         version = PlaybookVersion.objects.create(
             playbook=playbook,
             number=(before.number if before else 0) + 1,
             source=playbook.draft,
             document=document,
             published_at=now,
-            published_by=actor,
+            published_by=acting_user(actor),
         )
         Trigger.objects.bulk_create(
             [Trigger(playbook=playbook, key=trigger["key"]) for trigger in document["triggers"]],
@@ -105,6 +137,7 @@ def publish_playbook(*, playbook_id: int, now: datetime, actor: Any = None) -> P
         playbook.updated_at = now
         playbook.save(update_fields=["published", "name", "motion", "version", "updated_at"])
         record_changes(kind="playbook_published", account_ids=[None], now=now)
+        _tell(playbook, "playbook_published", f"Playbook {version} published", now, actor)
     return Published(playbook, version, "updated" if before else "created")
 
 
@@ -116,7 +149,16 @@ def set_playbook_active(*, playbook_id: int, active: bool, now: datetime, actor:
         )
         if changed:
             record_changes(kind="playbook_switched", account_ids=[None], now=now)
+            playbook = Playbook.objects.get(pk=playbook_id)
+            text = f"Playbook {playbook} switched {'on' if active else 'off'}"
+            _tell(playbook, "playbook_switched", text, now, actor)
     return bool(changed)
+
+
+def _tell(playbook: Playbook, kind: str, text: str, now: datetime, actor: Any) -> None:
+    write_timeline(
+        [timeline_entry(account_id=None, at=now, now=now, kind=kind, text=text, subject=playbook, actor=actor)]
+    )
 
 
 def load_library(*, now: datetime, directory: Path = LIBRARY, actor: Any = None) -> list[Published]:

@@ -1,4 +1,4 @@
-"""What every site needs before it can work: a default calendar, the catalogue, the starter library, the schedules."""
+"""What every site needs before it can work: roles, a default calendar, the catalogue, starter library, schedules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.db import transaction
 
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.recipes import load_library
+from csplaybooks.playbooks.acts.roles import make_groups
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, Playbook
 from csplaybooks.signals.acts.catalogue import load_starter_catalogue
 
@@ -23,6 +24,8 @@ SCHEDULES = (
 class SetUp:
     """What `set_up` made; all zero when everything was there."""
 
+    groups: int
+    grants: int
     calendars: int
     kinds: int
     playbooks: int
@@ -30,13 +33,17 @@ class SetUp:
 
 
 def set_up(*, now: datetime, schedules: bool = True) -> SetUp:
-    """Make what is missing; what is there stays as people left it. Safe to call again at any time."""
+    """Make what is missing; what is there stays as people left it. Safe to call again at any time.
+
+    Raises `PermissionsMissing` where the tables have not been migrated to the end.
+    """
     with transaction.atomic():
+        groups, grants = make_groups()
         calendars = int(_default_calendar(now))
         kinds = load_starter_catalogue(now=now)
         playbooks = 0 if Playbook.objects.exists() else len(load_library(now=now))
         scheduled = _schedules(now) if schedules else 0
-    return SetUp(calendars, kinds, playbooks, scheduled)
+    return SetUp(groups, grants, calendars, kinds, playbooks, scheduled)
 
 
 def _default_calendar(now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from django import forms
@@ -12,11 +12,34 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from csplaybooks.admin_base import BaseInline, ReadOnlyAdmin, VersionedAdmin, shown
-from csplaybooks.playbooks.acts.calendars import calendar_changed
+from csplaybooks.accounts.admin.record import story_of
+from csplaybooks.admin_base import (
+    OPENED_VERSION,
+    ActAdmin,
+    BaseInline,
+    ReadOnlyAdmin,
+    VersionedForm,
+    by,
+    link_to,
+    see_also,
+    shown,
+)
+from csplaybooks.playbooks.acts.calendars import (
+    CALENDARS,
+    DayHours,
+    WeekHours,
+    change_calendar,
+    delete_calendars,
+    make_calendar,
+)
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay
 
 WEEKDAYS = tuple(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")))
+
+
+def shown_since() -> date:
+    """The first day whose hours stand on a calendar's form: from last year on, as a form takes only so many fields."""
+    return date(timezone.localdate().year - 1, 1, 1)
 
 
 def time_of_day(minute: int | None) -> str | None:
@@ -92,31 +115,88 @@ class DayInline(BaseInline):
     verbose_name_plural = "other days (closed where no hours are given)"
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """From last year on: a form takes a limited number of fields."""
-        return super().get_queryset(request).filter(day__gte=date(timezone.now().year - 1, 1, 1))
+        """From last year on."""
+        return super().get_queryset(request).filter(day__gte=shown_since())
+
+
+class CalendarForm(VersionedForm):
+    """A calendar; its hours stand below."""
+
+    class Meta:
+        model = Calendar
+        fields = ("key", "name", "zone", "is_default")
+        help_texts = {"is_default": "Promises run in its hours. It takes the place of the default before it."}
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """The act makes room for a new default, so that there is another one now is no fault."""
+        # The stubs leave out what Django's documentation does.
+        return {*super()._get_validation_exclusions(), "is_default"}  # type: ignore[misc]
+
+
+def hours_in(formsets: list[Any], model: Any) -> list[dict[str, Any]]:
+    """The rows of hours that are to stand when the form is sent."""
+    return [
+        form.cleaned_data
+        for formset in formsets
+        if formset.model is model
+        for form in formset.forms
+        if form.cleaned_data and not form.cleaned_data.get("DELETE") and (form.instance.pk or form.has_changed())
+    ]
 
 
 @admin.register(Calendar)
-class CalendarAdmin(VersionedAdmin):
+class CalendarAdmin(ActAdmin):
     """Working calendars. Promises that run in their hours follow an edit."""
 
+    form = CalendarForm
     list_display = ("name", "key", "zone", "is_default")
     search_fields = ("name", "key")
+    search_help_text = "A part of the name or of the key."
     fields = ("key", "name", "zone", "is_default")
     fixed_fields = ("key",)
     inlines = (BlockInline, DayInline)
     deletable = True
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Save hours and days, then check the whole and have the clocks follow."""
-        super().save_related(request, form, formsets, change)
-        calendar_changed(calendar_id=form.instance.pk, now=timezone.now())
+    def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
+        """Make the calendar with its hours."""
+        return make_calendar(**_told(form, formsets), now=now, actor=request.user)
+
+    def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
+        """Change the calendar and its hours; its clocks follow."""
+        return change_calendar(
+            calendar_id=form.instance.pk,
+            **_told(form, formsets),
+            days_since=shown_since(),
+            expected_version=form.cleaned_data[OPENED_VERSION],
+            now=now,
+            actor=request.user,
+        )
+
+    def delete_by_act(self, request: HttpRequest, rows: list[Any], now: datetime) -> None:
+        """Delete calendars in which no promise runs."""
+        delete_calendars(calendar_ids=[row.pk for row in rows], now=now, actor=request.user)
+
+
+def _told(form: Any, formsets: list[Any]) -> dict[str, Any]:
+    """What the form says of a calendar: its values, its week, its other days."""
+    return {
+        "values": {name: form.cleaned_data[name] for name in CALENDARS.fields if name in form.cleaned_data},
+        "week": [
+            WeekHours(row["weekday"], row["start_minute"], row["end_minute"])
+            for row in hours_in(formsets, CalendarBlock)
+        ],
+        "days": [
+            DayHours(row["day"], row["start_minute"], row["end_minute"], row["name"])
+            for row in hours_in(formsets, CalendarDay)
+        ],
+    }
 
 
 class HoursAdmin(ReadOnlyAdmin):
     """Hours of calendars; they are edited on the calendar's page."""
 
     follows = ("calendar",)
+    calendar_link = shown("Calendar", lambda row: link_to(row.calendar), ordering="calendar__name")
     opens = shown("Opens", lambda row: time_of_day(row.start_minute), ordering="start_minute")
     closes = shown("Closes", lambda row: time_of_day(row.end_minute), ordering="end_minute")
 
@@ -125,7 +205,7 @@ class HoursAdmin(ReadOnlyAdmin):
 class CalendarBlockAdmin(HoursAdmin):
     """The open hours of every week."""
 
-    list_display = ("calendar", "day", "opens", "closes")
+    list_display = ("day", "opens", "closes", "calendar_link")
     list_filter = ("calendar",)
     fields = ("calendar", "day", "opens", "closes")
     day = shown("Weekday", lambda row: WEEKDAYS[row.weekday][1], ordering="weekday")
@@ -135,7 +215,14 @@ class CalendarBlockAdmin(HoursAdmin):
 class CalendarDayAdmin(HoursAdmin):
     """Closed days and days with other hours."""
 
-    list_display = ("calendar", "day", "opens", "closes", "name")
+    list_display = ("day", "opens", "closes", "name", "calendar_link")
     list_filter = ("calendar",)
+    date_hierarchy = "day"
+    ordering = ("-day", "calendar", "start_minute")
     search_fields = ("name",)
+    search_help_text = "A part of the day's name."
     fields = ("calendar", "day", "opens", "closes", "name", "source")
+
+
+see_also(Calendar, CalendarDay, by("calendar"), "All other days")
+story_of(Calendar)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, shown
-from csplaybooks.playbooks.models import Clock, ClockEvent
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, by, filled_filter, link_to, see_also, shown
+from csplaybooks.playbooks.models import Clock, ClockEvent, Play
 
 #: Above this many hours, whole days are told in days, where every hour counts: a working day is no 24 hours.
 MOST_HOURS = 72
@@ -27,7 +27,9 @@ def promised(seconds: int, hours: str = Clock.Hours.WORKING) -> str:
 class ClockAdmin(ReadOnlyAdmin):
     """The promises on plays, and how each stands."""
 
-    list_display = ("target", "play", "state", "due_at", "promise", "hours", "breached_at", "done_at")
+    on_front_page = True
+    list_display = ("target", "play_link", "state", "due_at", "promise")
+    play_link = shown("Play", lambda clock: link_to(clock.play))
     list_filter = (
         "state",
         "target",
@@ -36,6 +38,7 @@ class ClockAdmin(ReadOnlyAdmin):
     )
     follows = ("play__playbook", "play__account")
     search_fields = ("play__account__name",)
+    search_help_text = "A part of the account's name."
     fields = (
         "play",
         "target",
@@ -65,11 +68,16 @@ class ClockAdmin(ReadOnlyAdmin):
 class ClockEventAdmin(ReadOnlyAdmin):
     """Warnings, breaches and escalations."""
 
-    list_display = ("__str__", "clock", "play", "due_at", "noticed_at", "holder")
+    list_display = ("__str__", "play", "due_at", "holder")
     list_filter = ("kind",)
     follows = ("clock__play__playbook", "clock__play__account", "holder")
     search_fields = ("clock__play__account__name",)
+    search_help_text = "A part of the account's name."
     fields = ("clock", "play", "kind", "level", "due_at", "noticed_at", "holder")
     ordering = ("-pk",)
     paginator = CappedPaginator
-    play = shown("Play", lambda event: event.clock.play)
+    play = shown("Play", lambda event: link_to(event.clock.play))
+
+
+see_also(Play, Clock, by("play"), "Promises")
+see_also(Clock, ClockEvent, by("clock"), "Warnings, breaches and escalations")

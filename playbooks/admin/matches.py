@@ -6,12 +6,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, in_plain, lines_of, link_to, shown
-from csplaybooks.playbooks.models import Match, PlayMatch
-from csplaybooks.playbooks.pipeline.queue import retry_stuck
-from csplaybooks.playbooks.pokes import poke
+from csplaybooks.accounts.admin.record import story_of
+from csplaybooks.accounts.admin.show import account_column
+from csplaybooks.accounts.models import Account
+from csplaybooks.admin_base import (
+    CappedPaginator,
+    ReadOnlyAdmin,
+    by,
+    filled_filter,
+    in_plain,
+    lines_of,
+    link_to,
+    see_also,
+    shown,
+)
+from csplaybooks.playbooks.acts.trays import put_back
+from csplaybooks.playbooks.guards import guards
+from csplaybooks.playbooks.models import Match, Play, PlaybookVersion, PlayMatch, Run, Trigger
 
 #: A filter of rows that are their own queue: the tray of those given up.
 STUCK = ("stuck_at", filled_filter("work", filled="stuck", empty="not stuck"))
@@ -22,29 +37,62 @@ def in_words(evidence: Iterable[Mapping[str, Any]]) -> Any:
     return lines_of(item.get("words", "") for item in evidence)
 
 
-def trigger_in_words(match: Match) -> str:
+def trigger_in_words(trigger: Trigger) -> str:
     """The playbook and the trigger's key in plain words: `Seats nearly full: Seats above 80`."""
-    return f"{match.trigger.playbook}: {in_plain(match.trigger.key)}"
+    return f"{trigger.playbook}: {in_plain(trigger.key)}"
+
+
+class TriggerFilter(admin.SimpleListFilter):
+    """Matches by what found them."""
+
+    title = "trigger"
+    parameter_name = "trigger"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The triggers that the person may see, in plain words."""
+        triggers = Trigger.objects.visible_to(request.user).select_related("playbook")
+        words = ((str(trigger.pk), trigger_in_words(trigger)) for trigger in triggers.defer("playbook__draft"))
+        return sorted(words, key=lambda choice: choice[1])
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        """The matches of the choice."""
+        chosen = self.value()
+        if chosen is None:
+            return None
+        return queryset.filter(trigger=chosen) if chosen.isdecimal() else queryset.none()
+
+
+class GuardFilter(admin.SimpleListFilter):
+    """Matches by the guard that holds them."""
+
+    title = "held by"
+    parameter_name = "held_by"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The guards, in the order in which they are asked."""
+        return [(guard.key, in_plain(guard.key)) for guard in guards()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
+        """The matches that it holds."""
+        return queryset.filter(held_by=self.value()) if self.value() else None
 
 
 class Retry:
     """Mix-in of a page of rows that are their own queue: those given up can be put back."""
 
     #: The permission of whoever may put rows back.
-    work_permission = ""
+    retry_permission = ""
     model: Any
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         """Whether the person may put rows back into their queue."""
-        return request.user.has_perm(self.work_permission)
+        return request.user.has_perm(self.retry_permission)
 
     @admin.action(description="Try again what is stuck", permissions=["retry"])
     def retry(self: Any, request: HttpRequest, queryset: Any) -> None:
         """Put rows of the tray back into their queue."""
-        ids = list(queryset.stuck().values_list("pk", flat=True))
-        done = retry_stuck(self.model, ids)
-        if done:
-            poke("work")
+        ids = list(queryset.values_list("pk", flat=True))
+        if done := put_back(model=self.model, ids=ids, now=timezone.now(), actor=request.user):
             self.message_user(request, f"{done} put back into the queue.", messages.SUCCESS)
         else:
             self.message_user(request, "None of these is stuck.", messages.WARNING)
@@ -54,13 +102,14 @@ class Retry:
 class MatchAdmin(Retry, ReadOnlyAdmin):
     """Episodes in which an account met a trigger."""
 
-    list_display = ("found_by", "account", "state", "opened_at", "closed_at", "guard", "held_until", "its_play")
-    list_filter = ("state", "trigger", STUCK)
+    on_front_page = True
+    list_display = ("found_by", "account_link", "state", "opened_at", "guard", "its_play")
+    list_filter = ("state", GuardFilter, TriggerFilter, STUCK)
     follows = ("trigger__playbook", "account", "play__playbook", "play__account")
     search_fields = ("account__name",)
     search_help_text = "A part of the account's name."
     actions = ("retry",)
-    work_permission = "csplaybooks_playbooks.change_match"
+    retry_permission = "csplaybooks_playbooks.retry_match"
     ordering = ("-pk",)
     paginator = CappedPaginator
     fieldsets = (
@@ -70,8 +119,9 @@ class MatchAdmin(Retry, ReadOnlyAdmin):
         ("Work", {"fields": ("attempts", "last_error", "next_try_at", "stuck_at")}),
     )
     readonly_fields = ("attempts", "last_error", "next_try_at", "stuck_at")
-    found_by = shown("Trigger", trigger_in_words, ordering="trigger")
-    its_trigger = shown("Trigger", lambda match: link_to(match.trigger, trigger_in_words(match)))
+    account_link = account_column()
+    found_by = shown("Trigger", lambda match: trigger_in_words(match.trigger), ordering="trigger")
+    its_trigger = shown("Trigger", lambda match: link_to(match.trigger, trigger_in_words(match.trigger)))
     guard = shown("Held by", lambda match: in_plain(match.held_by), ordering="held_by")
     found = shown("What was found", lambda match: in_words(match.evidence))
     its_play = shown("Play", lambda match: link_to(match.play, f"play {match.play_id}"))
@@ -85,6 +135,16 @@ class PlayMatchAdmin(ReadOnlyAdmin):
     list_filter = ("folded",)
     follows = ("match__trigger__playbook", "match__account", "play__playbook", "play__account")
     search_fields = ("play__account__name",)
+    search_help_text = "A part of the account's name."
     fields = ("match", "play", "folded", "at")
     ordering = ("-pk",)
     paginator = CappedPaginator
+
+
+see_also(Account, Match, by("account"), first=True)
+see_also(Trigger, Match, by("trigger"))
+see_also(PlaybookVersion, Match, by("version"))
+see_also(Run, Match, by("opened_run"), "Matches it opened")
+see_also(Run, Match, by("closed_run"), "Matches it closed")
+see_also(Play, Match, by("play"), "Matches that led to it")
+story_of(Match)

@@ -7,8 +7,18 @@ from collections.abc import Sequence
 from django.contrib import admin
 
 from csplaybooks.accounts.admin.show import money
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, shown
-from csplaybooks.playbooks.models import Credit, Handoff, Interval, Pause, PlayStep, Touch
+from csplaybooks.accounts.models import Account, Movement
+from csplaybooks.admin_base import (
+    CappedPaginator,
+    Export,
+    ReadOnlyAdmin,
+    by,
+    filled_filter,
+    link_to,
+    see_also,
+    shown,
+)
+from csplaybooks.playbooks.models import Credit, Handoff, Interval, Pause, Play, PlayStep, Touch
 
 #: What the label of a play reads.
 _PLAY = ("play__playbook", "play__account")
@@ -22,23 +32,40 @@ class PartAdmin(ReadOnlyAdmin):
     search_help_text = "A part of the account's name."
     ordering = ("-pk",)
     paginator = CappedPaginator
+    play_link = shown("Play", lambda row: link_to(row.play))
 
 
 @admin.register(PlayStep)
 class PlayStepAdmin(PartAdmin):
     """The next steps of plays."""
 
-    list_display = ("play", "number", "kind", "text", "done_at", "done_by")
+    list_display = ("text", "play_link", "kind", "done_at", "done_by")
     list_filter = ("kind", ("done_at", filled_filter("progress", filled="done", empty="to do")))
     follows = (*_PLAY, "done_by")
     fields = ("play", "number", "kind", "text", "done_at", "done_by")
 
 
 @admin.register(Interval)
-class IntervalAdmin(PartAdmin):
+class IntervalAdmin(Export, PartAdmin):
     """Whose time it was, stretch by stretch."""
 
-    list_display = ("play", "seq", "stage", "state", "owner", "holder", "held_by", "valid_from", "valid_to")
+    actions = ("export_csv",)
+    exports = (
+        ("Play", lambda row: row.play_id),
+        ("Account", lambda row: row.play.account.name),
+        ("Playbook", lambda row: row.play.playbook.name),
+        ("Number", lambda row: row.seq),
+        ("Stage", lambda row: row.get_stage_display()),
+        ("State", lambda row: row.get_state_display()),
+        ("Owner", lambda row: row.owner and row.owner.name),
+        ("Holder", lambda row: row.holder and row.holder.name),
+        ("Held by", lambda row: row.get_held_by_display()),
+        ("From", lambda row: row.valid_from),
+        ("To", lambda row: row.valid_to),
+    )
+
+    list_display = ("play_link", "stage", "state", "holder", "valid_from", "valid_to")
+    list_display_links = ("stage",)
     list_filter = ("stage", "state", "held_by")
     follows = (*_PLAY, "owner", "holder")
     fields = ("play", "seq", "stage", "state", "owner", "holder", "held_by", "valid_from", "valid_to")
@@ -48,7 +75,8 @@ class IntervalAdmin(PartAdmin):
 class PauseAdmin(PartAdmin):
     """Why plays were paused."""
 
-    list_display = ("play", "reason", "wakes_at")
+    list_display = ("play_link", "reason", "wakes_at")
+    list_display_links = ("reason",)
     list_filter = (("wakes_at", filled_filter("end", filled="has a date", empty="until resumed")),)
     fields = ("play", "interval", "reason", "wakes_at")
 
@@ -57,7 +85,9 @@ class PauseAdmin(PartAdmin):
 class TouchAdmin(PartAdmin):
     """Contacts made on plays."""
 
-    list_display = ("play", "channel", "direction", "by_member", "at", "note")
+    on_front_page = True
+    list_display = ("play_link", "channel", "direction", "by_member", "at", "note")
+    list_display_links = ("channel",)
     list_filter = ("channel", "direction", "by_member")
     follows = (*_PLAY, "by_member")
     fields = ("play", "account", "channel", "direction", "by_member", "at", "note")
@@ -67,7 +97,9 @@ class TouchAdmin(PartAdmin):
 class HandoffAdmin(PartAdmin):
     """Plays offered by one member to another."""
 
-    list_display = ("play", "offered_by", "offered_to", "answer", "offered_at", "answered_at")
+    on_front_page = True
+    list_display = ("play_link", "offered_by", "offered_to", "answer", "offered_at", "answered_at")
+    list_display_links = ("offered_by",)
     list_filter = ("answer", "offered_to")
     follows = (*_PLAY, "offered_by", "offered_to")
     fields = (
@@ -87,7 +119,19 @@ class HandoffAdmin(PartAdmin):
 class CreditAdmin(PartAdmin):
     """Which play won which line of the ledger."""
 
-    list_display = ("play", "movement", "amount", "credited_at", "credited_by")
+    list_display = ("play_link", "movement", "amount", "credited_at", "credited_by")
+    list_display_links = ("movement",)
     follows = (*_PLAY, "movement__account", "credited_by")
     fields = ("play", "movement", "amount", "credited_at", "credited_by")
     amount = shown("Amount", lambda credit: money(credit.amount_minor), ordering="amount_minor")
+
+
+see_also(Account, Touch, by("account"), "Contacts made")
+see_also(Play, PlayStep, by("play"))
+see_also(Play, Interval, by("play"), "Whose time it was")
+see_also(Play, Pause, by("play"))
+see_also(Play, Touch, by("play"), "Contacts made")
+see_also(Play, Handoff, by("play"))
+see_also(Play, Credit, by("play"))
+see_also(Interval, Pause, by("interval"), "Why it was paused")
+see_also(Movement, Credit, by("movement"), "The play that won it")

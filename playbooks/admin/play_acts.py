@@ -99,7 +99,7 @@ class PlayAct:
     """One act on plays: how it is named, what it asks for (None: nothing), and how it is called.
 
     `verb` is its name in the table of moves, `label` stands on its button and `menu` among the actions of the list.
-    An act that `ends` closes the play.
+    An act that `ends` closes the play. `permission` names who may: `work` on plays, or `assign` them.
     """
 
     verb: str
@@ -109,6 +109,7 @@ class PlayAct:
     form: type[AskForm] | None
     call: Callable[[HttpRequest, list[int], Mapping[str, Any], datetime], Answers]
     ends: bool = False
+    permission: str = "work"
 
     @property
     def action(self) -> str:
@@ -161,7 +162,7 @@ def _ending(verb: str, label: str, outcome: Outcome, form: type[AskForm] = Reaso
 
 #: In the order of the menu.
 PLAY_ACTS = (
-    PlayAct("assign", "Assign", "Assign selected plays", "assigned", AssignForm, _assign),
+    PlayAct("assign", "Assign", "Assign selected plays", "assigned", AssignForm, _assign, permission="assign"),
     PlayAct("start", "Start", "Start selected plays", "started", None, _start),
     PlayAct("touch", "Log a contact", "Log a contact on selected plays", "contact logged", TouchForm, _touch),
     PlayAct("pause", "Pause", "Pause selected plays", "paused", PauseForm, _pause),
@@ -182,7 +183,7 @@ def acts_on(play: Play) -> list[PlayAct]:
 def as_action(act: PlayAct) -> Any:
     """An act as an action of the admin's list."""
 
-    @admin.action(description=act.menu, permissions=["work"])
+    @admin.action(description=act.menu, permissions=[act.permission])
     def action(page: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return perform(act, page, request, queryset)
 

@@ -12,23 +12,39 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 
-from csplaybooks.accounts.admin.show import money
-from csplaybooks.accounts.models import TimelineEntry
+from csplaybooks.accounts.admin.record import story_of
+from csplaybooks.accounts.admin.show import account_column, amount_of, money
+from csplaybooks.accounts.models import Account, TeamMember, TimelineEntry
 from csplaybooks.admin_base import (
     ActAdmin,
     ActForm,
     BaseInline,
     CappedPaginator,
+    Export,
+    by,
     filled_filter,
     moment,
+    see_also,
     shown,
     table_of,
 )
+from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
 from csplaybooks.playbooks.admin.clocks import promised
 from csplaybooks.playbooks.admin.matches import STUCK, Retry, in_words
 from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, acts_on, as_action
-from csplaybooks.playbooks.models import Clock, Handoff, Interval, Play, PlayStep, Stage, State, Touch
+from csplaybooks.playbooks.models import (
+    Clock,
+    Handoff,
+    Interval,
+    Play,
+    Playbook,
+    PlaybookVersion,
+    PlayStep,
+    Stage,
+    State,
+    Touch,
+)
 
 #: How many lines of its story a play's page shows.
 LATEST = 50
@@ -108,21 +124,13 @@ class IntervalInline(BaseInline):
 
 
 @admin.register(Play)
-class PlayAdmin(Retry, ActAdmin):
+class PlayAdmin(Export, Retry, ActAdmin):
     """Plays. They move by acts alone, so the page of a play is read-only."""
 
     form = PlayForm
-    list_display = (
-        "playbook",
-        "account",
-        "next_due",
-        "amount",
-        "route",
-        "stands",
-        "owner",
-        "outcome",
-    )
-    list_display_links = ("playbook", "account")
+    # As much as fits beside the filters; the rest is on the page of the play.
+    list_display = ("next_due", "playbook", "account_link", "amount", "stands", "owner")
+    list_display_links = ("next_due", "playbook")
     list_filter = (
         "stage",
         "state",
@@ -140,26 +148,46 @@ class PlayAdmin(Retry, ActAdmin):
     autocomplete_fields = ("account",)
     paginator = CappedPaginator
     inlines = (ClockInline, StepInline, TouchInline, HandoffInline, IntervalInline)
-    actions = (*(as_action(act) for act in PLAY_ACTS), "retry")
-    work_permission = "csplaybooks_playbooks.change_play"
+    actions = (*(as_action(act) for act in PLAY_ACTS), "retry", "export_csv")
+    retry_permission = "csplaybooks_playbooks.retry_play"
     change_form_template = "csplaybooks/admin/play_change_form.html"
 
+    account_link = account_column()
     stands = shown("Stage", _stands, ordering="stage")
     found = shown("What was found", lambda play: in_words(play.evidence))
-    amount = shown("Expected amount", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor")
+    amount = shown("Worth", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor")
     working = shown("How it was worked out", lambda play: play.amount_working.get("words"))
-    next_due = shown("Next promise due", _next_due, ordering="next_due_at")
+    next_due = shown("Next due", _next_due, ordering="next_due_at")
+    exports = (
+        ("Play", lambda play: play.pk),
+        ("Playbook", lambda play: play.playbook.name),
+        ("Account", lambda play: play.account.name),
+        ("Motion", lambda play: play.get_motion_display()),
+        ("Route", lambda play: play.get_route_display()),
+        ("Stage", lambda play: play.get_stage_display()),
+        ("State", lambda play: play.get_state_display()),
+        ("Owner", lambda play: play.owner and play.owner.name),
+        ("Holder", lambda play: play.holder and play.holder.name),
+        ("Expected amount", lambda play: amount_of(play.expected_amount_minor)),
+        ("Currency", lambda play: csplaybooks_settings.CURRENCY),
+        ("Next promise due", lambda play: play.next_due_at),
+        ("Opened at", lambda play: play.opened_at),
+        ("Closed at", lambda play: play.closed_at),
+        ("Outcome", lambda play: play.get_outcome_display()),
+        ("Reason of the outcome", lambda play: play.outcome_reason),
+    )
 
     def layout(self, request: HttpRequest, obj: Any = None) -> Any:
         """The three things a person says to open a play, or all that is known of one."""
         if obj is None:
             return [(None, {"fields": ["account", "playbook", "reason"]})]
+        reads_story = request.user.has_perm("csplaybooks_accounts.view_timelineentry")
         return [
             (None, {"fields": ["account", "playbook", "recipe", "motion", "route", "product", "origin", "reason"]}),
             ("Why", {"fields": ["found", "amount", "working"]}),
             ("Where it stands", {"fields": ["stage", "state", "owner", "holder", "opened_at", "expires_at"]}),
             ("How it ended", {"fields": ["outcome", "outcome_reason", "closed_at"]}),
-            ("Story", {"fields": ["story"]}),
+            *([("Story", {"fields": ["story"]})] if reads_story else []),
             ("Work", {"fields": ["tray_at", "attempts", "last_error", "next_try_at", "stuck_at"]}),
         ]
 
@@ -190,7 +218,11 @@ class PlayAdmin(Retry, ActAdmin):
 
     def has_work_permission(self, request: HttpRequest) -> bool:
         """Whether the person may act on the plays that they see."""
-        return request.user.has_perm(self.work_permission)
+        return request.user.has_perm("csplaybooks_playbooks.change_play")
+
+    def has_assign_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may say who owns the plays that they see."""
+        return request.user.has_perm("csplaybooks_playbooks.assign_play")
 
     def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Open the play."""
@@ -206,8 +238,10 @@ class PlayAdmin(Retry, ActAdmin):
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """The page, with a button for each act that is possible."""
         play = context.get("original")
-        if play is not None and self.has_work_permission(request):
-            context["acts"] = acts_on(play)
+        if play is not None:
+            context["acts"] = [
+                act for act in acts_on(play) if getattr(self, f"has_{act.permission}_permission")(request)
+            ]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -225,3 +259,11 @@ class PlayAdmin(Retry, ActAdmin):
         return table_of(
             ("When", "What", "Who"), ((moment(entry.at), entry.text, entry.actor_label) for entry in entries)
         )
+
+
+see_also(Account, Play, by("account"), first=True)
+see_also(Playbook, Play, by("playbook"))
+see_also(PlaybookVersion, Play, by("recipe"))
+see_also(TeamMember, Play, by("owner"), "Plays they own", first=True)
+see_also(TeamMember, Play, by("holder"), "Plays they hold")
+story_of(Play)

@@ -9,11 +9,24 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from csplaybooks.admin_base import ActAdmin, BaseInline, ReadOnlyAdmin, VersionedForm, link_to, shown
+from csplaybooks.accounts.admin.record import story_of
+from csplaybooks.admin_base import (
+    OPENED_VERSION,
+    ActAdmin,
+    BaseInline,
+    ReadOnlyAdmin,
+    VersionedForm,
+    by,
+    confirmed,
+    in_plain,
+    link_to,
+    see_also,
+    shown,
+)
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft, set_playbook_active
 from csplaybooks.playbooks.document import DocumentError, read_document
 from csplaybooks.playbooks.models import Playbook, PlaybookVersion, Trigger
@@ -75,6 +88,7 @@ class PlaybookAdmin(ActAdmin):
     list_filter = ("motion", "is_active")
     follows = ("published",)
     search_fields = ("name", "key")
+    search_help_text = "A part of the name or of the key."
     inlines = (VersionInline,)
     actions = ("publish", "switch_on", "switch_off")
     fixed_fields = ("name", "key", "motion", "is_active", "published_version", "pending")
@@ -98,12 +112,24 @@ class PlaybookAdmin(ActAdmin):
 
     def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Keep the draft."""
-        self.claim(form.instance, form)
-        return save_draft(text=form.cleaned_data["draft"], now=now, actor=request.user)
+        return save_draft(
+            text=form.cleaned_data["draft"],
+            playbook_id=form.instance.pk,
+            expected_version=form.cleaned_data[OPENED_VERSION],
+            now=now,
+            actor=request.user,
+        )
 
-    @admin.action(description="Publish the drafts of the selected playbooks", permissions=["change"])
-    def publish(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Publish drafts; each stands for itself."""
+    def has_publish_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may put drafts into force, and switch playbooks."""
+        return request.user.has_perm("csplaybooks_playbooks.publish_playbook")
+
+    @admin.action(description="Publish the drafts of the selected playbooks", permissions=["publish"])
+    def publish(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Publish drafts, once the person has said yes; each stands for itself."""
+        warning = "These drafts run from the next run on. A published version stays; another draft mends it."
+        if asked := confirmed(self, request, queryset, label="Publish drafts", warning=warning):
+            return asked
         for playbook in queryset:
             try:
                 answer = publish_playbook(playbook_id=playbook.pk, now=timezone.now(), actor=request.user)
@@ -114,13 +140,14 @@ class PlaybookAdmin(ActAdmin):
                 self.message_user(request, f"{playbook}: the draft is what runs already.", messages.INFO)
             else:
                 self.message_user(request, f"{answer.version} is published.", messages.SUCCESS)
+        return None
 
-    @admin.action(description="Switch the selected playbooks on", permissions=["change"])
+    @admin.action(description="Switch the selected playbooks on", permissions=["publish"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Let playbooks run."""
         self._switch(request, queryset, active=True)
 
-    @admin.action(description="Switch the selected playbooks off", permissions=["change"])
+    @admin.action(description="Switch the selected playbooks off", permissions=["publish"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Let playbooks rest; open plays go on."""
         self._switch(request, queryset, active=False)
@@ -142,6 +169,8 @@ class PlaybookVersionAdmin(ReadOnlyAdmin):
     list_filter = ("playbook",)
     follows = ("playbook", "published_by")
     search_fields = ("playbook__name", "playbook__key")
+    search_help_text = "A part of the playbook's name or key."
+    ordering = ("-published_at", "-pk")
     fields = ("playbook", "number", "published_at", "published_by", "text")
     text = shown("Document", lambda version: _verbatim(version.source))
 
@@ -150,8 +179,17 @@ class PlaybookVersionAdmin(ReadOnlyAdmin):
 class TriggerAdmin(ReadOnlyAdmin):
     """The identities of triggers."""
 
-    list_display = ("key", "playbook")
+    list_display = ("words", "key", "playbook_link")
     list_filter = ("playbook",)
     follows = ("playbook",)
     search_fields = ("key", "playbook__name")
+    search_help_text = "A part of the key or of the playbook's name."
     fields = ("playbook", "key")
+    words = shown("Trigger", lambda trigger: in_plain(trigger.key), ordering="key")
+    playbook_link = shown("Playbook", lambda trigger: link_to(trigger.playbook), ordering="playbook__name")
+
+
+see_also(Playbook, PlaybookVersion, by("playbook"), "Published versions")
+see_also(Playbook, Trigger, by("playbook"))
+see_also(PlaybookVersion, Trigger, lambda version: {"playbook__id__exact": version.playbook_id})
+story_of(Playbook)

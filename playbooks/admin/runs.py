@@ -8,8 +8,20 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, filled_filter, link_to, moment, shown, table_of
+from csplaybooks.accounts.models import Change
+from csplaybooks.admin_base import (
+    CappedPaginator,
+    ReadOnlyAdmin,
+    filled_filter,
+    link_to,
+    moment,
+    one,
+    see_also,
+    shown,
+    table_of,
+)
 from csplaybooks.playbooks.models import Lease, Round, Run
+from csplaybooks.signals.models import IntakeBatch
 
 
 class FailedFilter(admin.SimpleListFilter):
@@ -35,6 +47,7 @@ class FailedFilter(admin.SimpleListFilter):
 class RunAdmin(ReadOnlyAdmin):
     """Runs of the evaluator, the newest first."""
 
+    on_front_page = True
     list_display = ("__str__", "kind", "moment", "accounts", "failed", "finished_at")
     list_filter = ("kind", FailedFilter, ("finished_at", filled_filter("end", filled="finished", empty="not finished")))
     fields = (
@@ -73,4 +86,11 @@ class LeaseAdmin(ReadOnlyAdmin):
 
     list_display = ("name", "last_run_at", "next_at", "expected", "seen")
     search_fields = ("name",)
+    search_help_text = "A part of the name."
     fields = ("name", "last_run_at", "next_at", "expected", "seen")
+
+
+see_also(Run, Change, lambda run: {"seen_by_run": run.pk}, "Changes it took note of")
+see_also(Run, IntakeBatch, lambda run: {"seen_by_run": run.pk}, "Batches it took note of")
+see_also(Change, Run, one("seen_by_run"), "The run that took note of it")
+see_also(IntakeBatch, Run, one("seen_by_run"), "The run that took note of it")

@@ -1,14 +1,17 @@
-"""The sample company: a year of a small vendor and its customers, told day by day through the product's own acts.
+"""The sample company: eighteen months of a small vendor and its customers, told through the product's own acts.
 
-The first nine months are history that was brought along. Then csplaybooks is switched on: triggers run, and people
+The first six months are history that was brought along. Then csplaybooks is switched on: triggers run, and people
 work what comes out. The story ends at `now`, just after a run.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 
 from django.contrib.auth import get_user_model
@@ -16,33 +19,41 @@ from django.db import transaction
 
 from csplaybooks.accounts.acts import record_changes
 from csplaybooks.accounts.models import Account, Change, Product, TeamMember
+from csplaybooks.playbooks.acts.calendars import calendar_changed
 from csplaybooks.playbooks.acts.setup import set_up
-from csplaybooks.playbooks.demo.customers import WEEK, Customer, Telemetry, make_customers
-from csplaybooks.playbooks.demo.names import company_names
+from csplaybooks.playbooks.demo.agenda import Agenda
+from csplaybooks.playbooks.demo.books import Books
+from csplaybooks.playbooks.demo.cast import make_cast
+from csplaybooks.playbooks.demo.customers import Customer
+from csplaybooks.playbooks.demo.market import Market
+from csplaybooks.playbooks.demo.people import People
 from csplaybooks.playbooks.demo.relations import Relations
+from csplaybooks.playbooks.demo.reviews import Reviews
+from csplaybooks.playbooks.demo.seasons import DAY, WEEK, YEAR, at_work, holidays
+from csplaybooks.playbooks.demo.telemetry import Telemetry
 from csplaybooks.playbooks.demo.vendor import USERNAMES, make_vendor
 from csplaybooks.playbooks.demo.work import Work
+from csplaybooks.playbooks.models import Calendar, CalendarDay
 from csplaybooks.playbooks.pipeline import sweep
 from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.runs import run_triggers
-from csplaybooks.signals.intake import take_in_readings, take_in_signals
+from csplaybooks.signals.acts.catalogue import load_starter_catalogue
 
 SEED = 20
 ACCOUNTS = 200
 
 #: How long the story is, and how long before its end csplaybooks is switched on.
-_STORY = timedelta(days=365)
-_IN_USE = timedelta(days=91)
-#: Triggers run on Mondays at this hour in UTC, and in the last weeks on Thursdays too; people work some hours later.
-#: A real site runs all day long; so few days tell the same story in a few seconds.
-_MONDAY, _THURSDAY = 0, 3
-_RUN_HOUR = 8
-_OFTEN = timedelta(days=15)
-_WORK_AFTER = timedelta(hours=6)
+STORY = timedelta(days=546)
+_IN_USE = timedelta(days=364)
+#: A CSM leaves so long before the end.
+_LEAVER_LEAVES = timedelta(days=196)
+#: The steps from run to run, by how long before the end they are taken. A real site runs all day long; so few runs
+#: tell the same story in half a minute.
+_STEPS = ((timedelta(days=105), 2 * WEEK), (timedelta(days=13), WEEK), (timedelta(0), DAY))
+#: Before csplaybooks, billing and telemetry tell what has happened once in this time.
+_BROUGHT_ALONG_EVERY = 2 * WEEK
 #: The change that says of a database that its accounts are made up.
 _MARK = "sample_company"
-#: How many items one intake brings at most; the default of `INTAKE_MAX_ITEMS`.
-_BATCH = 5000
 
 
 class NotTheDemo(Exception):
@@ -75,20 +86,14 @@ def make_company(*, now: datetime, seed: int = SEED, accounts: int = ACCOUNTS) -
 
     `now` is aware of its zone. Pokes nobody. Raises NotTheDemo where there is no room for it.
     """
-    with pokes_silenced(), transaction.atomic():
+    with pokes_silenced(), _uncollected(), transaction.atomic():
         _require_empty()
         story = _Story(Random(seed), accounts, now)  # noqa: S311 - made-up people need no secrecy
-        for until in story.months_before():
-            story.live(until)
-        for day in story.working_days():
-            story.live(day)
-            story.run(day)
-            story.work_day(day + _WORK_AFTER)
-        story.live(now)
+        story.tell()
         record_changes(kind=_MARK, account_ids=[None], now=now)
         story.run(now)
         set_up(now=now)
-        return Told(accounts, story.signals, story.readings)
+        return Told(accounts, story.telemetry.signals, story.telemetry.readings)
 
 
 def _require_empty() -> None:
@@ -100,80 +105,142 @@ def _require_empty() -> None:
         raise NotTheDemo("this database holds sign-ins by the names of the sample company's people")
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No looking for garbage in cycles meanwhile: nearly all rows live to the end, and it takes a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class _Story:
-    """The year, from its first to its last moment."""
+    """The eighteen months, from their first to their last moment."""
 
     def __init__(self, random: Random, accounts: int, now: datetime) -> None:
-        self.start = now - _STORY
-        self.now = now
-        self.signals = 0
-        self.readings = 0
-        self.told_until = self.start
-        self._days = 0
-        set_up(now=self.start, schedules=False)
-        vendor = make_vendor(start=self.start, now=now)
-        names = company_names(random, accounts - 1)
-        self._customers = make_customers(random, names, start=self.start, now=now)
-        self._telemetry = Telemetry(random, vendor.gated, start=self.start, now=now)
-        self._relations = Relations(random, vendor, start=self.start, now=now)
-        self._work = Work(random, vendor, self._relations, self._customers)
         self._random = random
-        self._relations.welcome([c for c in self._customers if c.joins_at is None], self.start)
-
-    def months_before(self) -> Iterator[datetime]:
-        """The months before csplaybooks, in steps of two weeks."""
-        while self.told_until + 2 * WEEK <= self.now - _IN_USE:
-            yield self.told_until + 2 * WEEK
-
-    def working_days(self) -> Iterator[datetime]:
-        """The working days with csplaybooks, at the hour of a run; the last day's work ends before `now`."""
-        day = (self.told_until + timedelta(days=1)).replace(hour=_RUN_HOUR, minute=0, second=0, microsecond=0)
-        while day + _WORK_AFTER < self.now:
-            if day.weekday() == _MONDAY or (day.weekday() == _THURSDAY and self.now - day < _OFTEN):
-                yield day
-            day += timedelta(days=1)
-
-    def live(self, until: datetime) -> None:
-        """All that happens outside of plays from where the story stands until `until`, told then."""
-        after = self.told_until
-        self._relations.welcome(
-            [c for c in self._customers if not c.account_id and c.joins_at is not None and c.joins_at <= until], until
+        self._now = now
+        self._start = start = at_work(random, (now - STORY).date(), opens=8, closes=9)
+        self._in_use = False
+        self._runs = 0
+        load_starter_catalogue(now=start)
+        vendor = make_vendor(start=start, now=now)
+        self._customers = make_cast(random, accounts, start=start, now=now)
+        self._agenda = agenda = Agenda(start, now)
+        self._books = books = Books(vendor, start)
+        self.telemetry = Telemetry(random, vendor.gated, self._customers, start=start, now=now)
+        self._market = Market(random, vendor, books, self._customers)
+        people = People(random, agenda, self._customers, start=start, now=now)
+        reviews = Reviews(random, vendor, agenda)
+        leaves_at = at_work(random, (now - _LEAVER_LEAVES).date())
+        self._relations = Relations(
+            random,
+            vendor,
+            agenda,
+            books,
+            people=people,
+            reviews=reviews,
+            telemetry=self.telemetry,
+            handed_over_at=leaves_at,
         )
-        self._relations.live(self._customers, after, until)
-        self._buy_unasked(until)
-        live = [customer for customer in self._customers if customer.is_live]
-        readings = self._telemetry.readings(live, after, until)
-        for first in range(0, len(readings), _BATCH):
-            self.readings += take_in_readings(items=readings[first : first + _BATCH], now=until).stored
-        signals = self._telemetry.signals(live, after, until)
-        for first in range(0, len(signals), _BATCH):
-            self.signals += take_in_signals(items=signals[first : first + _BATCH], now=until).stored
-        self.told_until = until
+        self._work = Work(
+            random, vendor, agenda, books, reviews=reviews, customers=self._customers, then=self._after_work
+        )
+        agenda.add(start, self._begin)
+        agenda.add(leaves_at, self._hand_over)
+        agenda.add(now - YEAR, books.open_year)
+
+    def tell(self) -> None:
+        """All of it, up to `now` but for the last run."""
+        self._agenda.live()
 
     def run(self, at: datetime) -> None:
-        """What the cluster would do at `at`."""
+        """What the site would do at `at`: take in what came, and run."""
+        self.telemetry.send(at)
+        self._books.flush(at)
         run_triggers(now=at, full=True)
         sweep.expire_plays(now=at)
         sweep.wake_plays(now=at)
         sweep.work(now=at)
         sweep.watch_all(now=at)
 
-    def work_day(self, at: datetime) -> None:
-        """What the people do on the day of a run, and what the cluster then does with it."""
-        self._days += 1
-        self._work.do(at)
-        if self._days % 4 == 3:
-            self._work.open_one_by_hand(self._random.choice(("growing_team", "near_the_cap")), at)
-        sweep.wake_plays(now=at)
+    def _begin(self, at: datetime) -> None:
+        """The first day: who is a customer by now, and everything that comes at its own time."""
+        self._relations.welcome([c for c in self._customers if c.joins_at is None], at)
+        self._books.open_year(at)
+        for customer in self._customers:
+            if customer.joins_at is not None:
+                self._agenda.add(customer.joins_at, partial(self._welcome, customer))
+            self._agenda.add(at + customer.phase, partial(self._measure, customer, 0))
+        week = at
+        while (week := week + WEEK) < self._now:
+            self._agenda.add(at_work(self._random, week.date(), opens=15, closes=17), self._trade)
+        brought = at
+        while (brought := brought + _BROUGHT_ALONG_EVERY) < self._now - _IN_USE:
+            self._agenda.add(brought, self._bring_along)
+        self._agenda.add(at_work(self._random, (self._now - _IN_USE).date(), opens=10, closes=12), self._switch_on)
+
+    def _welcome(self, customer: Customer, at: datetime) -> None:
+        self._relations.welcome([customer], at)
+
+    def _measure(self, customer: Customer, week: int, at: datetime) -> None:
+        """A customer's week has gone by."""
+        if customer.is_live:
+            customer.move_on(self._random, at)
+            self.telemetry.measure(customer, week, at, often=self._in_use)
+        self._agenda.add(at + WEEK, partial(self._measure, customer, week + 1))
+
+    def _trade(self, at: datetime) -> None:
+        """Once a week billing tells who bought, and who renewed."""
+        self._market.week(at, in_use=self._in_use)
+        self._relations.renew(self._customers, at)
+        self._books.flush(at)
+
+    def _bring_along(self, at: datetime) -> None:
+        self.telemetry.send(at)
+
+    def _switch_on(self, at: datetime) -> None:
+        """Csplaybooks is set up: its calendar with the holidays, its starter library; it runs from now on."""
+        set_up(now=at, schedules=False)
+        calendar = Calendar.objects.get(is_default=True)
+        CalendarDay.objects.bulk_create(
+            [
+                CalendarDay(calendar=calendar, day=day, name=name, source="sample company")
+                for day, name in holidays(at.date(), (self._now + YEAR).date())
+            ]
+        )
+        calendar_changed(calendar_id=calendar.pk, now=at)
+        self._in_use = True
+        self._run_and_work(at)
+
+    def _run_and_work(self, at: datetime) -> None:
+        """A run, what people will do about it, and when the next one is."""
+        self.run(at)
+        self._runs += 1
+        if self._runs % 3 == 0:
+            self._agenda.add(at + timedelta(minutes=self._random.randint(10, 50)), self._open_by_hand)
+        step = next(step for before, step in _STEPS if self._now - at >= before)
+        day = (at + step).date()
+        if step > DAY:
+            # Not always on the same day of the week.
+            day += (self._random.randrange(5) - day.weekday()) * DAY
+        following = at_work(self._random, day, opens=8, closes=10.5)
+        self._work.plan(at, following)
+        self._agenda.add(following, self._run_and_work)
+
+    def _open_by_hand(self, at: datetime) -> None:
+        self._work.open_by_hand(at)
         sweep.work(now=at)
+
+    def _after_work(self, at: datetime) -> None:
+        """What the cluster does at the end of a day on which people worked."""
+        sweep.wake_plays(now=at)
         sweep.watch_all(now=at)
 
-    def _buy_unasked(self, at: datetime) -> None:
-        """Some customers come to buy seats by themselves: growth is not all plays."""
-        buyers: list[Customer] = []
-        for customer in self._customers:
-            chance = 0.12 if at < self.now - _IN_USE else 0.01
-            if customer.is_live and customer.occupancy > 0.9 and self._random.random() < chance:
-                customer.seats = round(customer.people * 1.35) + 1
-                buyers.append(customer)
-        self._relations.sell(buyers, at)
+    def _hand_over(self, at: datetime) -> None:
+        """A CSM leaves: another takes over the customers and the plays."""
+        self._relations.take_over(self._customers, at)
+        self._work.hand_over(at)

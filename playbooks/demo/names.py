@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from random import Random
 
 COMPANY_FIRST = (
@@ -11,10 +12,17 @@ COMPANY_FIRST = (
     *("Meadow", "Nimbus", "Opal", "Orchard", "Osprey", "Pebble", "Pine", "Quartz", "Raven", "River", "Rowan"),
     *("Saffron", "Sable", "Silver", "Sparrow", "Summit", "Tidal", "Umber", "Vesper", "Willow", "Winter"),
 )
-COMPANY_SECOND = (
-    *("Foods", "Freight", "Robotics", "Textiles", "Energy", "Health", "Insurance", "Labs", "Logistics", "Media"),
-    *("Mobility", "Optics", "Paper", "Pharma", "Retail", "Software", "Studios", "Systems", "Travel", "Works"),
-)
+#: What companies of an industry are called.
+INDUSTRIES = {
+    "consumer": ("Foods", "Retail", "Textiles", "Travel"),
+    "logistics": ("Freight", "Logistics", "Mobility"),
+    "manufacturing": ("Optics", "Paper", "Robotics", "Works"),
+    "healthcare": ("Health", "Labs", "Pharma"),
+    "finance": ("Capital", "Insurance"),
+    "energy": ("Energy", "Grid"),
+    "media": ("Media", "Studios"),
+    "technology": ("Software", "Systems"),
+}
 PERSON_FIRST = (
     *("Ada", "Amir", "Bea", "Bruno", "Chiara", "Daan", "Elif", "Emil", "Farah", "Felix", "Greta", "Hugo"),
     *("Ines", "Ivan", "Jana", "Jonas", "Kofi", "Lena", "Luca", "Mara", "Milan", "Noor", "Olga", "Omar"),
@@ -29,12 +37,23 @@ TITLES = ("Head of Operations", "IT Manager", "Team Lead", "Process Owner", "Ana
 SENIOR_TITLES = ("VP Operations", "Chief Operating Officer", "Director of IT", "Chief Financial Officer")
 
 
-def company_names(random: Random, count: int) -> list[str]:
-    """`count` different names of companies, at most some thousand."""
-    names = [f"{first} {second}" for first in COMPANY_FIRST for second in COMPANY_SECOND]
-    return random.sample(names, count)
+def companies(random: Random, count: int, *, taken: Collection[str]) -> list[tuple[str, str]]:
+    """`count` companies of different names, none of those `taken`: name and industry. At most a thousand."""
+    known = [
+        (f"{first} {second}", industry)
+        for industry, seconds in INDUSTRIES.items()
+        for second in seconds
+        for first in COMPANY_FIRST
+        if f"{first} {second}" not in taken
+    ]
+    return random.sample(known, count)
 
 
 def person_name(random: Random) -> str:
     """A first and a last name."""
     return f"{random.choice(PERSON_FIRST)} {random.choice(PERSON_LAST)}"
+
+
+def slug(name: str) -> str:
+    """A name as an id: small letters and hyphens."""
+    return name.lower().replace(" ", "-")

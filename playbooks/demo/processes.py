@@ -23,9 +23,12 @@ class Programs:
 
     def __init__(self) -> None:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._beside: set[str] = set()
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a program; what it says goes to our standard error."""
+    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str], *, beside: bool = False) -> None:
+        """Start a program; what it says goes to our standard error. Without one `beside`, the others go on."""
+        if beside:
+            self._beside.add(name)
         self._running[name] = subprocess.Popen(  # noqa: S603 - the commands are our own
             command,
             env=environment,
@@ -40,9 +43,9 @@ class Programs:
         return [program.pid for program in self._running.values()]
 
     def ended(self) -> str | None:
-        """Which program has ended by itself, in words; None while all run."""
+        """Which program has ended by itself, in words; None while all run that are needed."""
         for name, program in self._running.items():
-            if (code := program.poll()) is not None:
+            if name not in self._beside and (code := program.poll()) is not None:
                 return f"{name} ended by itself ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
         return None
 

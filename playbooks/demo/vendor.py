@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from csplaybooks.accounts.acts import NewPlanLimit, set_plan_limits
@@ -20,10 +20,12 @@ from csplaybooks.accounts.factories import (
 SIGN_INS = {"csm": "carla", "ae": "andre", "manager": "mona"}
 
 _CSMS = ("Carla Mendes", "Callum Reid", "Chidi Eze", "Clara Vogel", "Cosmin Popa", "Cybele Laurent")
+#: Whoever left during the story, and handed the accounts over.
+_LEFT = "Cedric Baum"
 _AES = ("Andre Dubois", "Anika Rao", "Aldo Ferri")
 _MANAGER = "Mona Lindqvist"
 #: The names of all sign-ins of the team; the people who are not in `SIGN_INS` have no password.
-USERNAMES = tuple(name.split()[0].lower() for name in (*_CSMS, *_AES, _MANAGER))
+USERNAMES = tuple(name.split()[0].lower() for name in (*_CSMS, _LEFT, *_AES, _MANAGER))
 
 #: Key, name, monthly base price, monthly price of a seat, API calls a month and GB of storage included.
 PLANS: tuple[tuple[str, str, int, int, int, int], ...] = (
@@ -34,7 +36,7 @@ PLANS: tuple[tuple[str, str, int, int, int, int], ...] = (
 )
 _PRODUCTS = (("analytics", "Analytics", 50_000), ("automation", "Automation", 75_000), ("vault", "Vault", 90_000))
 #: Key, name, and the place of the least plan that has it.
-_FEATURES = (
+FEATURES = (
     ("dashboards", "Dashboards", 0),
     ("approvals", "Approvals", 1),
     ("guest-access", "Guest access", 1),
@@ -51,6 +53,8 @@ class Vendor:
 
     manager: Any
     csms: tuple[Any, ...]
+    #: A CSM who is there at the start and leaves later.
+    leaver: Any
     aes: tuple[Any, ...]
     desk: Any
     base: Any
@@ -61,17 +65,22 @@ class Vendor:
 
 
 def make_vendor(*, start: datetime, now: datetime) -> Vendor:
-    """Make the team and the catalogue as they stand from `start` on; one CSM is away in the week around `now`."""
+    """Make the team and the catalogue as they stand from `start` on.
+
+    In summer most are away for two weeks, and one CSM is away in the week around `now`.
+    """
     manager = _member(_MANAGER, start, leads=True)
     csms = tuple(_member(name, start, manager=manager) for name in _CSMS)
+    leaver = _member(_LEFT, start, manager=manager)
     aes = tuple(_member(name, start, manager=manager, ae=True) for name in _AES)
     desk = TeamMemberFactory(name="Digital desk", desk=True, manager=manager, updated_at=start)
-    AbsenceFactory(
-        member=csms[-1],
-        stand_in=csms[-2],
-        first_day=now.date() - timedelta(days=3),
-        last_day=now.date() + timedelta(days=4),
-    )
+    for place, member in enumerate((*csms, *aes)):
+        stand_in = csms[place - 1] if place < len(csms) else aes[place - len(csms) - 1]
+        for year in range(start.year, now.year + 1):
+            first = date(year, 7, 6) + timedelta(days=5 * place)
+            if start.date() < first < now.date() - timedelta(days=30):
+                _away(member, stand_in, first, 12, start)
+    _away(csms[-1], csms[-2], now.date() - timedelta(days=3), 8, start)
     base = ProductFactory(base=True, updated_at=start)
     plans: list[Any] = []
     for rank, (key, name, price, seat_price, _, _) in enumerate(PLANS, start=1):
@@ -88,7 +97,7 @@ def make_vendor(*, start: datetime, now: datetime) -> Vendor:
             plans[-1].next_plan = plan
             plans[-1].save(update_fields=["next_plan"])
         plans.append(plan)
-    for key, name, least in _FEATURES:
+    for key, name, least in FEATURES:
         FeatureFactory(key=key, name=name, least_plan=plans[least], updated_at=start)
     limits = []
     for plan, (*_, api_calls, storage) in zip(plans, PLANS, strict=True):
@@ -98,6 +107,7 @@ def make_vendor(*, start: datetime, now: datetime) -> Vendor:
     return Vendor(
         manager=manager,
         csms=csms,
+        leaver=leaver,
         aes=aes,
         desk=desk,
         base=base,
@@ -106,8 +116,13 @@ def make_vendor(*, start: datetime, now: datetime) -> Vendor:
             ProductFactory(key=key, name=name, list_price_minor=price, updated_at=start)
             for key, name, price in _PRODUCTS
         ),
-        gated=tuple(tuple(key for key, _, least in _FEATURES if least > place) for place in range(len(PLANS))),
+        gated=tuple(tuple(key for key, _, least in FEATURES if least > place) for place in range(len(PLANS))),
     )
+
+
+def _away(member: Any, stand_in: Any, first: date, days: int, start: datetime) -> None:
+    last = first + timedelta(days=days - 1)
+    AbsenceFactory(member=member, stand_in=stand_in, first_day=first, last_day=last, updated_at=start)
 
 
 def _member(name: str, start: datetime, **traits: Any) -> Any:

@@ -1,20 +1,37 @@
-"""How the people of the sample company work their plays, told by the acts of the room `playbooks`."""
+"""How the people of the sample company work their plays, told by the acts of the room `playbooks`.
+
+What is to become of a play is drawn when somebody first sees it. Then everybody has an hour after each run, and one
+about a week later, in which they do what has come due: acts are on sets of plays, so an hour costs a few of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import cycle
 from random import Random
 from typing import Any
 
-from csplaybooks.accounts.acts import set_finding_status
-from csplaybooks.accounts.models import Finding, FindingState, Motion
-from csplaybooks.playbooks.acts.plays import close_plays, log_touch, open_play_by_hand, pause_plays, start_plays
-from csplaybooks.playbooks.demo.customers import WEEK, Customer
-from csplaybooks.playbooks.demo.relations import Relations
-from csplaybooks.playbooks.demo.vendor import PLANS, Vendor
-from csplaybooks.playbooks.models import Outcome, Play, Playbook, Route, Stage, State, Touch
+from csplaybooks.accounts.acts.members import change_member
+from csplaybooks.accounts.models import Motion
+from csplaybooks.playbooks.acts.plays import (
+    assign_plays,
+    close_plays,
+    log_touch,
+    open_play_by_hand,
+    pause_plays,
+    start_plays,
+)
+from csplaybooks.playbooks.demo.agenda import Agenda
+from csplaybooks.playbooks.demo.books import Books
+from csplaybooks.playbooks.demo.customers import Customer
+from csplaybooks.playbooks.demo.market import grow
+from csplaybooks.playbooks.demo.reviews import Reviews
+from csplaybooks.playbooks.demo.seasons import DAY, appetite, at_work, is_working_day
+from csplaybooks.playbooks.demo.vendor import Vendor
+from csplaybooks.playbooks.models import Outcome, Play, Playbook, Route, Touch
 
 _CHANNELS = {
     Route.SELF_SERVE: Touch.Channel.PROMPT,
@@ -23,68 +40,117 @@ _CHANNELS = {
     Route.SALES: Touch.Channel.MEETING,
 }
 _NOTES = ("", "", "Asked what they are after.", "Sent the numbers.", "They want to talk it over.")
-_LOST = ("No budget this year", "They found another way", "The sponsor left")
-_DECLINED = ("Not the right time", "They just signed", "Merger ahead: ask again in summer")
-_WAITING = ("Waits for their budget round", "Their contact is on holiday", "Legal reads the terms")
-_BY_HAND = ("Their CFO asked me at the fair", "Said so on the phone last week", "Their new site opens in spring")
+_REPLIES = ("Want a quote for the next step.", "Ask for a call next week.", "Say it has to wait for the budget.")
+_LOST = (
+    *("No budget this year", "They found another way", "The sponsor left", "Went with a competitor"),
+    *("Price: they wanted half", "No answer after three tries"),
+)
+_DECLINED = (
+    *("Not the right time", "They just signed", "Merger ahead: ask again in summer", "Hiring stopped"),
+    "Happy with what they have",
+)
+_WAITING = (
+    *("Waits for their budget round", "Their contact is on holiday", "Legal reads the terms"),
+    "Their board decides next month",
+)
+_BY_HAND = (
+    *("Their CFO asked me at the fair", "Said so on the phone last week", "Their new site opens in spring"),
+    "They asked for a quote in a ticket",
+)
 
-#: How likely somebody who has the time is to take a play up on a given working day; people differ.
-_DILIGENCE = (0.95, 0.85, 0.7, 0.5)
-#: Plays come to their end after so many days at the soonest, and then with these chances a week.
-_SOONEST_END = timedelta(days=5)
-_WON, _LOSS, _DECLINE = 0.09, 0.04, 0.02
+#: How likely somebody takes a play up in the first hour they have; people differ.
+_DILIGENCE = (0.97, 0.92, 0.85, 0.72)
+#: How likely a play of a motion is won, and after how many days it ends, least and most.
+_CHANCES = {
+    Motion.SEAT_EXPANSION: (0.47, (6, 27)),
+    Motion.TIER_UPSELL: (0.36, (18, 62)),
+    Motion.USAGE_GROWTH: (0.42, (6, 36)),
+    Motion.CROSS_SELL: (0.28, (20, 85)),
+}
+#: What becomes of the others, of a hundred; what nothing becomes of expires.
+_OTHERWISE = {Outcome.LOST: 48, Outcome.DECLINED: 24, Outcome.EXPIRED: 28}
+_PAUSED, _REPLIED, _TOUCHED_AGAIN = 0.18, 0.5, 0.28
+
+
+@dataclass
+class _Fate:
+    """What is still to become of a play; moments at which it comes due, None when it does not or is done."""
+
+    play: Play
+    touched_at: datetime | None
+    again_at: datetime | None
+    ends_at: datetime | None
+    outcome: Outcome
+    paused_at: datetime | None
+    replies: bool
+
+
+@dataclass
+class _Desk:
+    """One owner's work: their plays by id, until they end."""
+
+    fates: dict[int, _Fate] = field(default_factory=dict)
 
 
 class Work:
     """The days of the team: plays are taken up, waited for, won and lost."""
 
-    def __init__(self, random: Random, vendor: Vendor, relations: Relations, customers: Sequence[Customer]) -> None:
+    def __init__(
+        self,
+        random: Random,
+        vendor: Vendor,
+        agenda: Agenda,
+        books: Books,
+        *,
+        reviews: Reviews,
+        customers: Sequence[Customer],
+        then: Callable[[datetime], None],
+    ) -> None:
+        """`then` is what the cluster does after people have worked."""
         self._random = random
-        self._relations = relations
+        self._vendor = vendor
+        self._agenda = agenda
+        self._books = books
+        self._reviews = reviews
         self._customers = customers
-        people = (*vendor.csms, *vendor.aes, vendor.manager)
+        self._by_account: dict[int, Customer] = {}
+        self._then = then
+        people = (*vendor.csms, *vendor.aes, vendor.leaver, vendor.manager)
         self._diligence: dict[int, float] = dict(zip((person.pk for person in people), cycle(_DILIGENCE), strict=False))
-        self._weeks = 1.0
-        self._last: datetime | None = None
+        self._desks: dict[int, _Desk] = {}
+        self._seen = 0
 
-    def do(self, at: datetime) -> None:
-        """One working day, at `at`."""
-        self._weeks = (at - self._last) / WEEK if self._last else 1.0
-        self._last = at
-        open_plays = list(
-            Play.objects.filter(stage__in=[Stage.OWNED, Stage.RUNNING], state=State.WORKING)
-            .select_related("owner__user", "product")
-            .order_by("pk")
-        )
-        self._touch([play for play in open_plays if self._is_taken_up(play)], at)
-        running = [play for play in open_plays if play.stage == Stage.RUNNING]
-        ends: dict[tuple[str, str, int], list[Play]] = {}
-        for play in running:
-            if (end := self._end_of(play, at)) is not None:
-                ends.setdefault((*end, play.owner_id or 0), []).append(play)
-        for (outcome, reason, _), plays in ends.items():
-            close_plays(play_ids=_ids(plays), outcome=outcome, reason=reason, now=at, actor=_user_of(plays[0]))
-        won = [play for (outcome, *_), plays in ends.items() if outcome == Outcome.WON for play in plays]
-        self._book(won, at)
-        ended = {play.pk for plays in ends.values() for play in plays}
-        for play in running:
-            if play.pk not in ended and self._random.random() < 0.07 * self._weeks:
-                pause_plays(
-                    play_ids=[play.pk],
-                    reason=self._random.choice(_WAITING),
-                    wakes_at=at + timedelta(days=self._random.randint(4, 20)),
-                    now=at,
-                    actor=_user_of(play),
-                )
+    def plan(self, at: datetime, until: datetime) -> None:
+        """Look at what a run at `at` has opened, and enter the hours of everybody until the next one."""
+        self._by_account = {customer.account_id: customer for customer in self._customers}
+        fresh = Play.objects.open().filter(pk__gt=self._seen, owner__isnull=False)
+        for play in fresh.select_related("owner__user", "product", "playbook").order_by("pk"):
+            self._seen = play.pk
+            self._desks.setdefault(play.owner_id or 0, _Desk()).fates[play.pk] = self._draw(play, at)
+        hours = [at + timedelta(hours=1)]
+        if until - at > 4 * DAY:
+            hours.append(at + (until - at) / 2)
+        for place, hour in enumerate(hours):
+            day = hour.date()
+            for owner_id in self._desks:
+                # The first hour lies between the run and the end of the day, so that what is promised for today holds.
+                opens = 9 if place else hour.hour + 1
+                self._agenda.add(at_work(self._random, day, opens=opens, closes=17), partial(self._sit_down, owner_id))
+            self._agenda.add(at_work(self._random, day, opens=16.9, closes=17), self._then)
 
-    def open_one_by_hand(self, playbook_key: str, at: datetime) -> None:
-        """Somebody knows more than the product does, and opens a play of this playbook at one of their accounts."""
-        playbook = Playbook.objects.get(key=playbook_key)
+    def open_by_hand(self, at: datetime) -> None:
+        """Somebody knows more than the product does, and opens a play at one of their accounts."""
+        playbook = Playbook.objects.get(key=self._random.choice(("growing_team", "near_the_cap", "seats_nearly_full")))
         taken = set(Play.objects.open().filter(motion=playbook.motion).values_list("account", flat=True))
         free = [
             customer
             for customer in self._customers
-            if customer.csm and customer.is_live and not customer.is_sample and customer.account_id not in taken
+            if customer.csm
+            and customer.is_paying
+            and not customer.is_sample
+            and not customer.fades(at)
+            and customer.occupancy > 0.6
+            and customer.account_id not in taken
         ]
         if free:
             customer = self._random.choice(free)
@@ -96,86 +162,151 @@ class Work:
                 actor=customer.csm.user,
             )
 
-    def _is_taken_up(self, play: Play) -> bool:
-        if play.stage == Stage.RUNNING:
-            return self._random.random() < 0.15 * self._weeks
-        if play.owner is None or play.owner.user is None:
-            return self._random.random() < 0.95
-        return self._random.random() < self._diligence[play.owner.pk]
+    def hand_over(self, at: datetime) -> None:
+        """All plays of the leaver go to whoever follows them, and they leave."""
+        leaver, successor, manager = self._vendor.leaver, self._vendor.csms[-1], self._vendor.manager
+        ids = list(Play.objects.open().filter(owner=leaver).order_by("pk").values_list("pk", flat=True))
+        assign_plays(play_ids=ids, owner_id=successor.pk, now=at, actor=manager.user)
+        theirs = self._desks.pop(leaver.pk, _Desk()).fates
+        for fate in theirs.values():
+            fate.play.owner, fate.play.owner_id = successor, successor.pk
+        self._desks.setdefault(successor.pk, _Desk()).fates.update(theirs)
+        # Who may sign in is no matter of a manager: the site's administrators see to that.
+        change_member(member_id=leaver.pk, values={"is_active": False}, now=at, actor=None)
 
-    def _touch(self, plays: Sequence[Play], at: datetime) -> None:
-        groups: dict[tuple[str, int], list[Play]] = {}
-        for play in plays:
-            groups.setdefault((_CHANNELS[Route(play.route)].value, play.owner_id or 0), []).append(play)
-        for (channel, _), group in groups.items():
-            if self._random.random() < 0.1:
-                start_plays(play_ids=[p.pk for p in group if p.stage == Stage.OWNED], now=at, actor=_user_of(group[0]))
+    def _draw(self, play: Play, at: datetime) -> _Fate:
+        """What is to become of a play."""
+        random = self._random
+        customer = self._by_account[play.account_id]
+        chance, (least, most) = _CHANCES[Motion(play.motion)]
+        chance *= self._books.mood(at) * (0.5 if customer.fades(at) or customer.health < 60 else 1)
+        if random.random() < chance:
+            outcome = Outcome.WON
+        else:
+            (outcome,) = random.choices(list(_OTHERWISE), weights=list(_OTHERWISE.values()))
+        lasts = random.uniform(least, most) * DAY / appetite(at.date()) ** 0.3
+        if play.expires_at is not None:
+            lasts = min(lasts, play.expires_at - at - 2 * DAY)
+        paused = random.random() < _PAUSED
+        return _Fate(
+            play=play,
+            touched_at=at if random.random() < self._diligence_of(play) else at + 3 * DAY,
+            again_at=at + lasts * 0.5 if random.random() < _TOUCHED_AGAIN else None,
+            ends_at=None if outcome == Outcome.EXPIRED else at + lasts,
+            outcome=outcome,
+            paused_at=at + lasts * 0.3 if paused else None,
+            replies=random.random() < _REPLIED,
+        )
+
+    def _diligence_of(self, play: Play) -> float:
+        return self._diligence.get(play.owner_id or 0, 0.98)
+
+    def _sit_down(self, owner_id: int, at: datetime) -> None:
+        """An hour of one owner, at `at`."""
+        fates = self._desks.get(owner_id, _Desk()).fates
+        if not fates:
+            return
+        random = self._random
+        self._touch([fate for fate in fates.values() if _is_due(fate.touched_at, at)], "touched_at", at)
+        self._touch([fate for fate in fates.values() if _is_due(fate.again_at, at)], "again_at", at)
+        if is_working_day(at.date()):
+            self._pause([fate for fate in fates.values() if _is_due(fate.paused_at, at)], at)
+        ended = [fate for fate in fates.values() if fate.ends_at is not None and fate.ends_at <= at]
+        for fate in ended:
+            if fate.outcome == Outcome.WON and not self._buys(fate.play, at):
+                fate.outcome = Outcome.LOST
+        for outcome, reasons in ((Outcome.WON, ("",)), (Outcome.LOST, _LOST), (Outcome.DECLINED, _DECLINED)):
+            plays = [fate.play for fate in ended if fate.outcome == outcome]
+            if plays:
+                self._close(plays, outcome, random.choice(reasons), at)
+        for play_id in [pk for pk, fate in fates.items() if fate in ended or _has_lapsed(fate.play, at)]:
+            del fates[play_id]
+
+    def _buys(self, play: Play, at: datetime) -> bool:
+        """Whether the customer who would buy still does: it has not left, and nobody has bought too much this year."""
+        customer = self._by_account[play.account_id]
+        return customer.is_paying and not customer.fades(at) and self._books.mood(at) > 0
+
+    def _touch(self, fates: Sequence[_Fate], due: str, at: datetime) -> None:
+        random = self._random
+        groups: dict[Touch.Channel, list[_Fate]] = {}
+        for fate in fates:
+            setattr(fate, due, None)
+            groups.setdefault(_CHANNELS[Route(fate.play.route)], []).append(fate)
+        for channel, group in groups.items():
+            ids, actor = [fate.play.pk for fate in group], _user_of(group[0].play)
+            person = group[0].play.owner if channel != Touch.Channel.PROMPT else None
+            if due == "touched_at" and random.random() < 0.06:
+                # Taken up without a contact yet: that follows.
+                start_plays(play_ids=ids, now=at, actor=actor)
+                for fate in group:
+                    fate.touched_at = at + DAY
                 continue
-            person = group[0].owner if channel != Touch.Channel.PROMPT else None
             log_touch(
-                play_ids=_ids(group),
+                play_ids=ids,
                 channel=channel,
                 by_member_id=None if person is None or person.user is None else person.pk,
-                note=self._random.choice(_NOTES) if person is not None else "",
+                note=random.choice(_NOTES) if person is not None else "",
                 now=at,
-                actor=_user_of(group[0]),
+                actor=actor,
             )
+            replied = [fate.play.pk for fate in group if fate.replies and due == "again_at"]
+            if replied:
+                log_touch(
+                    play_ids=replied,
+                    channel=Touch.Channel.EMAIL,
+                    direction=Touch.Direction.IN,
+                    note=random.choice(_REPLIES),
+                    now=at + timedelta(minutes=random.randrange(5, 50)),
+                    actor=actor,
+                )
 
-    def _end_of(self, play: Play, at: datetime) -> tuple[str, str] | None:
-        if at - play.opened_at < _SOONEST_END:
-            return None
-        lot = self._random.random() / self._weeks
-        if lot < _WON:
-            return Outcome.WON.value, ""
-        if lot < _WON + _LOSS:
-            return Outcome.LOST.value, self._random.choice(_LOST)
-        if lot < _WON + _LOSS + _DECLINE:
-            return Outcome.DECLINED.value, self._random.choice(_DECLINED)
-        return None
+    def _pause(self, fates: Sequence[_Fate], at: datetime) -> None:
+        for fate in fates:
+            fate.paused_at = None
+        if fates:
+            days = self._random.randint(4, 20)
+            pause_plays(
+                play_ids=[fate.play.pk for fate in fates],
+                reason=self._random.choice(_WAITING),
+                wakes_at=at_work(self._random, (at + days * DAY).date(), opens=9, closes=10),
+                now=at,
+                actor=_user_of(fates[0].play),
+            )
+            for fate in fates:
+                if fate.ends_at is not None:
+                    fate.ends_at += days * DAY
 
-    def _book(self, won: Sequence[Play], at: datetime) -> None:
+    def _close(self, plays: Sequence[Play], outcome: Outcome, reason: str, at: datetime) -> None:
+        answers = close_plays(
+            play_ids=[play.pk for play in plays], outcome=outcome, reason=reason, now=at, actor=_user_of(plays[0])
+        )
+        if outcome == Outcome.WON:
+            self._book((play for play in plays if answers[play.pk] is None), at)
+
+    def _book(self, won: Iterable[Play], at: datetime) -> None:
         """What was won is held from now on, and the limits of the next readings are the new ones."""
-        by_account = {customer.account_id: customer for customer in self._customers}
-        buyers = []
         for play in won:
-            customer = by_account[play.account_id]
-            if customer.is_live:
-                _grow(customer, play)
-                buyers.append(customer)
-        self._relations.sell(list({customer.account_id: customer for customer in buyers}.values()), at)
-        filled = [(play.account_id, play.product_id) for play in won if play.product_id is not None]
-        gaps = Finding.objects.filter(kind=Finding.Kind.GAP, account__in=[account for account, _ in filled]).order_by(
-            "pk"
-        )
-        set_finding_status(
-            finding_ids=[gap.pk for gap in gaps if (gap.account_id, gap.product_id) in filled],
-            status=FindingState.Status.SETTLED,
-            effective_at=at,
-            now=at,
-            actor=None,
-        )
+            customer = self._by_account[play.account_id]
+            product = play.product.key if play.product is not None else self._wanted(customer, play)
+            grow(self._random, customer, play.motion, product=product, amount=play.expected_amount_minor or 0)
+            self._books.hold(customer, at, motion=play.motion, note=f"Won: {play.playbook.name}", play=play)
+            if product is not None:
+                self._reviews.gap_filled(customer, product, at)
+
+    def _wanted(self, customer: Customer, play: Play) -> str | None:
+        """What a cross-sell that names no product comes to sell."""
+        missing = [product.key for product in self._vendor.products if product.key not in customer.products]
+        return self._random.choice(missing) if play.motion == Motion.CROSS_SELL and missing else None
 
 
-def _grow(customer: Customer, play: Play) -> None:
-    if play.motion == Motion.SEAT_EXPANSION:
-        customer.seats = round(max(customer.people, customer.seats) * 1.3) + 1
-    elif play.motion == Motion.TIER_UPSELL and customer.plan + 1 < len(PLANS):
-        *_, api_calls, storage = PLANS[customer.plan]
-        *_, more_api_calls, more_storage = PLANS[customer.plan + 1]
-        customer.api_share *= api_calls / more_api_calls
-        customer.storage_share *= storage / more_storage
-        customer.plan += 1
-    elif play.motion == Motion.USAGE_GROWTH:
-        customer.blocks *= 2
-        customer.api_share /= 2
-        customer.storage_share /= 2
-        customer.extra_minor += play.expected_amount_minor or 0
-    elif play.motion == Motion.CROSS_SELL and play.product is not None and play.product.key not in customer.products:
-        customer.products.append(play.product.key)
+def _is_due(moment: datetime | None, at: datetime) -> bool:
+    return moment is not None and moment <= at
 
 
-def _ids(plays: Sequence[Play]) -> list[int]:
-    return [play.pk for play in plays]
+def _has_lapsed(play: Play, at: datetime) -> bool:
+    """Whether a play's time has run out long enough ago that nobody will do anything about it."""
+    return play.expires_at is not None and play.expires_at + 40 * DAY < at
 
 
 def _user_of(play: Play) -> Any:

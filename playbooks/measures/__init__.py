@@ -1,4 +1,4 @@
-"""The registry of measures. A host adds its own with `register`, before its first document is read."""
+"""The registry of measures. A host adds its own with `register`, from an app's `ready()`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _registry: dict[str, Measure] = {}
 
 
 def register(measure: type[Measure]) -> type[Measure]:
-    """Add a measure to the registry; usable as a class decorator. A key is taken once."""
+    """Add a measure to the registry; usable as a class decorator. Call it in every process of the site.
+
+    Raises ValueError for a key that is taken.
+    """
     if measure.key in _registry:
         raise ValueError(f"a measure with the key {measure.key!r} is registered already")
     _registry[measure.key] = measure()
@@ -34,8 +37,11 @@ def register(measure: type[Measure]) -> type[Measure]:
 
 
 def get_measure(key: str) -> Measure:
-    """The measure with this key; KeyError where there is none."""
-    return _registry[key]
+    """The measure with this key. Raises KeyError where none is registered, which stands in the run's errors."""
+    try:
+        return _registry[key]
+    except KeyError:
+        raise KeyError(f"no measure {key} is registered: register it in every process of the site") from None
 
 
 def measures() -> dict[str, Measure]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from django.db.models import Q
 from django.db.models.expressions import Combinable
 
+from csplaybooks.signals.horizon import pruned_before
 from csplaybooks.signals.models import Meter, SignalType
 
 
@@ -18,6 +19,7 @@ from csplaybooks.signals.models import Meter, SignalType
 class Known:
     """What the system had been told, and what it used that is not dated truth.
 
+    `kept_from` is the horizon: signals and readings from before it may be gone (None: nothing was pruned).
     `mark` is the id of the run up to which inputs count (None: everything stored until now). `signal_types` and
     `meters` give ids by key, `max_age_days` the maximum age of a reading by meter key.
     """
@@ -26,16 +28,18 @@ class Known:
     signal_types: Mapping[str, int] = field(default_factory=dict)
     meters: Mapping[str, int] = field(default_factory=dict)
     max_age_days: Mapping[str, int] = field(default_factory=dict)
+    kept_from: datetime | None = None
 
     @classmethod
     def now(cls, mark: int | None = None) -> Known:
-        """What the catalogue says today, for a live run (two queries)."""
+        """What the catalogue says today, for a live run (three queries)."""
         meters = list(Meter.objects.values_list("key", "pk", "max_age_days"))
         return cls(
             mark=mark,
             signal_types=dict(SignalType.objects.values_list("key", "pk")),
             meters={key: pk for key, pk, _ in meters},
             max_age_days={key: days for key, _, days in meters},
+            kept_from=pruned_before(),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -48,8 +52,8 @@ class Known:
 
     @classmethod
     def from_json(cls, mark: int, inputs: Mapping[str, Any]) -> Known:
-        """What a recorded run knew."""
-        return cls(mark=mark, **inputs)
+        """What a recorded run knew; what was pruned since cannot be asked for any more (one query)."""
+        return cls(mark=mark, **inputs, kept_from=pruned_before())
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,22 @@ class Measure:
             properties.update(cls.threshold_schema)
             schema["oneOf"] = [{"required": ["at_least"]}, {"required": ["above"]}]
         return schema
+
+    def reach(self, settings: Mapping[str, Any], max_age_days: Mapping[str, int]) -> dict[str, timedelta]:
+        """How far back from the moment a condition looks at signals and readings, by the setting that says so.
+
+        What lies further back may be pruned. By default it is the window of a measure that names signal types, and of
+        one that names meters the greatest maximum age of these (`max_age_days`, by key) with the grace before it.
+        A measure that looks further back, at the window before its window for one, says so here.
+        """
+        spans: dict[str, timedelta] = {}
+        if self.signal_type_settings:
+            spans["window_days"] = timedelta(days=settings.get("window_days", 0))
+        for name in self.meter_settings:
+            named = settings.get(name) or []
+            ages = [max_age_days.get(meter, 0) for meter in ([named] if isinstance(named, str) else named)]
+            spans[name] = timedelta(days=max(ages, default=0), hours=settings.get("grace_hours", 0))
+        return spans
 
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """The condition over `Account` rows. Names and keys enter as parameters only."""

@@ -82,6 +82,7 @@ class Match(Work):
     class Meta:
         verbose_name_plural = "matches"
         ordering = ("-opened_at", "-pk")
+        permissions = [("retry_match", "Can put a stuck match back to work")]
         indexes = [
             # The first worker of the pipeline: what waits to become a play, oldest run first.
             models.Index(fields=["opened_run", "id"], name="csp_match_queued", condition=Q(state="queued")),

@@ -133,6 +133,10 @@ class Play(Versioned, Work):
 
     class Meta:
         ordering = ("-opened_at", "-pk")
+        permissions = [
+            ("assign_play", "Can say who owns a play"),
+            ("retry_play", "Can put a stuck play back to work"),
+        ]
         indexes = [
             # The second worker of the pipeline: plays without an owner.
             models.Index(fields=["opened_at"], name="csp_play_unowned", condition=Q(stage="routed")),

@@ -36,6 +36,7 @@ class Playbook(Versioned):
 
     class Meta:
         ordering = ("name",)
+        permissions = [("publish_playbook", "Can publish playbooks, and switch them on and off")]
 
     def __str__(self) -> str:
         return self.name

@@ -1,20 +1,35 @@
-"""Acts on the kinds of signal and meter, and the starter catalogue: those that the starter playbooks speak of."""
+"""What may be written of the kinds of signal and meter, and the starter catalogue that starter playbooks name."""
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from csplaybooks.accounts.acts.checks import cleaned
-from csplaybooks.accounts.acts.errors import Conflict
-from csplaybooks.accounts.acts.record import actor_label, record_changes, require_aware
+from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
+from csplaybooks.accounts.acts.rows import Table, change_row
+from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.signals.models import Meter, SignalType, Strength
 
-logger = logging.getLogger("csplaybooks.acts")
+SIGNAL_TYPE_TABLE = Table(model=SignalType, fields=("key", "name", "strength", "description"))
+
+
+def _age_in_range(meter: Meter) -> None:
+    if not 1 <= meter.max_age_days <= 3650:
+        raise ValidationError({"max_age_days": "A meter's maximum age is one day to ten years."})
+    kept = csplaybooks_settings.RETENTION_DAYS
+    if kept and meter.max_age_days > kept:
+        raise ValidationError({"max_age_days": f"Readings are kept for {kept} days (RETENTION_DAYS), and no longer."})
+
+
+METER_TABLE = Table(
+    model=Meter,
+    fields=("key", "name", "unit", "strength", "max_age_days"),
+    tells={"max_age_days": "meter_changed"},
+    rule=_age_in_range,
+)
 
 #: Key, name, strength.
 SIGNAL_TYPES = (
@@ -60,10 +75,13 @@ def load_starter_catalogue(*, now: datetime) -> int:
             ],
             ignore_conflicts=True,
         )
-        return SignalType.objects.count() + Meter.objects.count() - before
+        added = SignalType.objects.count() + Meter.objects.count() - before
+        if added:
+            text = f"Starter catalogue loaded: {added} kinds of signal and meter"
+            write_timeline([timeline_entry(account_id=None, at=now, now=now, kind="catalogue_loaded", text=text)])
+    return added
 
 
-@transaction.atomic
 def change_meter(
     *,
     meter_id: int,
@@ -78,32 +96,17 @@ def change_meter(
     """Change a meter; answers it as it stands. None leaves a value as it is; where nothing differs, nothing is written.
 
     Another maximum age decides anew which readings count, so it writes a change that names no account: any account
-    may be touched. There is no timeline it could stand in, and who did it goes to the log.
+    may be touched.
 
     Raises Meter.DoesNotExist, Conflict when the row's version is not `expected_version` (None: whatever it is),
     ValidationError for a value that does not fit.
     """
-    require_aware(now=now)
     given = {"name": name, "unit": unit, "strength": strength, "max_age_days": max_age_days}
-    values = cleaned(Meter, {field: value for field, value in given.items() if value is not None})
-    if not 1 <= values.get("max_age_days", 1) <= 3650:
-        raise ValidationError({"max_age_days": "A meter's maximum age is one day to ten years."})
-    meter: Meter = Meter.objects.select_for_update(no_key=True).get(pk=meter_id)
-    if expected_version is not None and meter.version != expected_version:
-        raise Conflict(meter, expected=expected_version)
-    differing = {field: value for field, value in values.items() if getattr(meter, field) != value}
-    if not differing:
-        return meter
-    read_version = meter.version
-    for field, value in (differing | {"version": read_version + 1, "updated_at": now}).items():
-        setattr(meter, field, value)
-    # Where the database has no row locks, the version decides who was first.
-    written = Meter.objects.filter(pk=meter_id, version=read_version).update(
-        **differing, version=meter.version, updated_at=now
+    return change_row(
+        table=METER_TABLE,
+        row_id=meter_id,
+        values={field: value for field, value in given.items() if value is not None},
+        now=now,
+        actor=actor,
+        expected_version=expected_version,
     )
-    if not written:
-        raise Conflict(meter, expected=read_version)
-    if "max_age_days" in differing:
-        record_changes(kind="meter_changed", account_ids=[None], now=now)
-    logger.info("meter %s (%s) changed by %s", meter_id, ", ".join(sorted(differing)), actor_label(actor))
-    return meter

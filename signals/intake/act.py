@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import OperationalError, transaction
+from django.db.models import Q, Subquery
+from django.db.models.functions import Coalesce
 
 from csplaybooks.accounts.acts.record import require_aware
 from csplaybooks.accounts.hooks import inputs_arrived
 from csplaybooks.accounts.models import ApiToken
 from csplaybooks.api.problems import plain_text
-from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.conf import company_time_zone, csplaybooks_settings
+from csplaybooks.signals.horizon import intake_begins, newest_pruned
 from csplaybooks.signals.intake.items import READINGS, SIGNALS, Item, ItemKind, read_item
 from csplaybooks.signals.intake.lookups import (
     Accounts,
@@ -29,6 +33,8 @@ from csplaybooks.signals.intake.values import Clock, Refusal, shown, storable
 from csplaybooks.signals.intake.verdicts import IntakeAnswer, ItemResult, Status
 from csplaybooks.signals.models import IntakeBatch, RefusedItem
 
+logger = logging.getLogger("csplaybooks.intake")
+
 #: How long refused items are kept.
 REFUSED_ITEMS_KEPT = timedelta(days=30)
 
@@ -37,6 +43,9 @@ MAX_SOURCES = 100
 
 #: The most of a refused item's body that is kept, in characters of JSON.
 _MOST_BODY_KEPT = 4000
+
+#: Before anything that an item may name.
+_EVER = datetime(1, 1, 1, tzinfo=UTC)
 
 #: How often a batch is judged anew because others stored the same items at the same time.
 _MOST_ATTEMPTS = 5
@@ -57,7 +66,7 @@ def take_in_readings(
 
 
 class _Overtaken(Exception):
-    """Somebody else stored an item of this batch between our look and our write."""
+    """Somebody else stored an item of this batch, or pruned the day of one, between our look and our write."""
 
 
 def _take_in(
@@ -69,6 +78,8 @@ def _take_in(
     moment of receipt. `token` is written on the batch. Only accounts that `viewer` may see are known; by
     default those of the token, and all of them without one.
 
+    What occurred before the horizon (`csplaybooks.signals.horizon`) is refused, because its duplicates may be gone.
+
     The number of queries does not depend on the number of items. Nothing is stored twice: of two senders of
     one item at once the first to commit has stored it, and the other is told so. Raises OperationalError when
     others were first again and again: nothing was stored then, and the same batch may be sent once more.
@@ -77,7 +88,7 @@ def _take_in(
     clock = Clock(now=now, latest=now + timedelta(seconds=csplaybooks_settings.INTAKE_FUTURE_TOLERANCE_SECONDS))
     read = _read_all(kind, items, clock)
     for _ in range(_MOST_ATTEMPTS):
-        judgement = _Judgement(kind, read)
+        judgement = _Judgement(kind, read, begins=intake_begins(now))
         try:
             with transaction.atomic():
                 judgement.judge(token if viewer is None else viewer)
@@ -128,6 +139,7 @@ class _Judgement:
 
     kind: ItemKind
     read: Sequence[Item | Refusal]
+    begins: datetime | None
     accepted: list[_Accepted] = field(default_factory=list)
     refusals: list[tuple[int, Refusal]] = field(default_factory=list)
     results: list[ItemResult] = field(default_factory=list)
@@ -186,6 +198,8 @@ class _Judgement:
         before = self._by_id.get((item.source, item.external_id))
         if before is not None:
             return self._same_id(item, before.item.body_hash)
+        if self.begins is not None and item.occurred_at < self.begins:
+            raise self._too_old("occurred_at", "The field 'occurred_at' lies before")
         accepted = _Accepted(item, account_id, kind_id, corrects=None)
         if item.corrects is not None:
             accepted.corrects = self._correct(item, item.corrects, account_id, kind_id)
@@ -206,6 +220,22 @@ class _Judgement:
             "in 'corrects'."
         )
 
+    def _too_old(self, field: str, what: str) -> Refusal:
+        return Refusal(
+            "too_old",
+            field,
+            f"{what} {self._first_day}: {self.kind.noun}s from before that day are pruned, and none is taken in, "
+            "because its duplicates could be told no more.",
+        )
+
+    def _or_pruned(self) -> str:
+        return "" if self.begins is None else f", or it is pruned, as what lies before {self._first_day} is"
+
+    @property
+    def _first_day(self) -> str:
+        """The first day that items are taken of; only where there is one."""
+        return "" if self.begins is None else f"{self.begins.astimezone(company_time_zone()):%Y-%m-%d}"
+
     def _correct(self, item: Item, external_id: str, account_id: int, kind_id: int) -> int | _Accepted:
         """The signal or reading `external_id`, marked as corrected by `item`. Raises Refusal."""
         noun, wanted = self.kind.noun, shown(external_id)
@@ -216,7 +246,7 @@ class _Judgement:
             raise Refusal(
                 "unknown_correction",
                 "corrects",
-                f"The source {shown(item.source)} has sent no {noun} {wanted} before this one.",
+                f"The source {shown(item.source)} has sent no {noun} {wanted} before this one{self._or_pruned()}.",
             )
         if target.account_id != account_id:
             raise Refusal(
@@ -231,6 +261,8 @@ class _Judgement:
                 "corrects",
                 f"The {noun} {wanted} has another {self.kind.key_field} than {shown(item.key)}; a correction keeps it.",
             )
+        if self.begins is not None and isinstance(target, StoredRow) and target.occurred_at < self.begins:
+            raise self._too_old("corrects", f"The {noun} {wanted} lies before")
         corrected_by = target.corrected_by
         if isinstance(target, StoredRow):
             corrected_by = self._corrected.get(target.pk, corrected_by)
@@ -283,7 +315,13 @@ def _store(judgement: _Judgement, *, items: Sequence[object], now: datetime, tok
             ),
             [_row(one, sources, batch.pk) for one in accepted],
         )
-        if kind.model.objects.filter(batch=batch).count() != len(accepted):
+        # The horizon is asked for once more, now that the rows are written: whoever has pruned meanwhile what we would
+        # have found to be stored has moved it too.
+        horizon = Coalesce(Subquery(newest_pruned().values("before")), _EVER)
+        landed = kind.model.objects.filter(batch=batch, occurred_at__gte=horizon)
+        if any(isinstance(one.corrects, int) for one in accepted):
+            landed = landed.filter(Q(corrects__isnull=True) | Q(corrects__occurred_at__gte=horizon))
+        if landed.count() != len(accepted):
             raise _Overtaken
     insert_rows(
         RefusedItem,
@@ -295,6 +333,15 @@ def _store(judgement: _Judgement, *, items: Sequence[object], now: datetime, tok
     )
     if accepted:
         inputs_arrived.send(sender=IntakeBatch, kind=kind.batch_kind.value)
+    # The number leads from a request to the run that claims the batch, which names it in its own line.
+    transaction.on_commit(
+        lambda: logger.info(
+            "batch %d of %s taken in: %d received, %d stored, %d duplicate, %d conflict, %d refused",
+            *(batch.pk, kind.batch_kind.value, answer.received, answer.stored),
+            *(answer.duplicate, answer.conflict, answer.refused),
+        ),
+        robust=True,
+    )
     return answer
 
 

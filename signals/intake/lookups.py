@@ -25,6 +25,7 @@ class StoredRow:
     account_id: int
     kind_id: int
     body_hash: bytes
+    occurred_at: datetime
     corrected_by: str | None
 
 
@@ -146,6 +147,7 @@ def find_stored(
             "account__merged_into",
             kind.key_field,
             "body_hash",
+            "occurred_at",
             "corrected_by__external_id",
         )
     )
@@ -155,7 +157,8 @@ def find_stored(
             account_id=accounts.end_of(account if merged_into is None else merged_into),
             kind_id=kind_id,
             body_hash=bytes(body_hash),
+            occurred_at=occurred_at,
             corrected_by=corrected_by,
         )
-        for source, external_id, pk, account, merged_into, kind_id, body_hash, corrected_by in rows
+        for source, external_id, pk, account, merged_into, kind_id, body_hash, occurred_at, corrected_by in rows
     }

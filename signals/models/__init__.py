@@ -5,5 +5,19 @@ from __future__ import annotations
 from csplaybooks.signals.models.events import Reading, Signal
 from csplaybooks.signals.models.intake import IntakeBatch, RefusedItem
 from csplaybooks.signals.models.kinds import Meter, SignalType, Source, Strength
+from csplaybooks.signals.models.retention import IntakeDay, PrunedDay, ReadingDay, SignalDay
 
-__all__ = ["IntakeBatch", "Meter", "Reading", "RefusedItem", "Signal", "SignalType", "Source", "Strength"]
+__all__ = [
+    "IntakeBatch",
+    "IntakeDay",
+    "Meter",
+    "PrunedDay",
+    "Reading",
+    "ReadingDay",
+    "RefusedItem",
+    "Signal",
+    "SignalDay",
+    "SignalType",
+    "Source",
+    "Strength",
+]

@@ -101,7 +101,8 @@ class Signal(Event):
         indexes = [
             # The evaluator over some accounts, and the account page: one account's events of a type in a window.
             models.Index(fields=["account", "type", "occurred_at"], name="csp_signal_account_type"),
-            # The evaluator over all accounts: a type's events in a window, grouped by account.
+            # The evaluator over all accounts: a type's events in a window, grouped by account. And the pruning: the
+            # oldest event of each type.
             models.Index(fields=["type", "occurred_at", "account"], name="csp_signal_type_time"),
         ]
         constraints = event_constraints("signal")
@@ -114,7 +115,6 @@ class Reading(Event):
     """One level of one meter at an instant; integers in thousandths. A limit of null or zero is no limit."""
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="readings", db_index=False)
-    # No index of its own: the readings of a meter are asked for by account, and the table is long.
     meter = models.ForeignKey(Meter, on_delete=models.PROTECT, related_name="+", db_index=False)
     used_milli = models.BigIntegerField()
     limit_milli = models.BigIntegerField(null=True, blank=True)
@@ -130,6 +130,8 @@ class Reading(Event):
         indexes = [
             # The evaluator and the account page: the latest reading of a meter at an account.
             models.Index(fields=["account", "meter", "-occurred_at", "-id"], name="csp_reading_latest"),
+            # The pruning: the oldest reading of each meter; and whether a meter may be deleted.
+            models.Index(fields=["meter", "occurred_at"], name="csp_reading_meter_time"),
         ]
         constraints = [
             *event_constraints("reading"),

@@ -12,7 +12,10 @@ from csplaybooks.accounts.models import ApiToken
 
 
 class IntakeBatch(Marked):
-    """One request's worth of signals or readings. Its counts add up: received is the sum of the verdicts."""
+    """One request's worth of signals or readings. Its counts add up: received is the sum of the verdicts.
+
+    Of what was `stored`, `pruned` rows have been rolled up by day and deleted since; the others are there.
+    """
 
     class Kind(models.TextChoices):
         """What the batch holds."""
@@ -27,6 +30,9 @@ class IntakeBatch(Marked):
     duplicate = models.PositiveIntegerField()
     conflict = models.PositiveIntegerField()
     refused = models.PositiveIntegerField()
+    pruned = models.PositiveIntegerField(
+        default=0, db_default=0, editable=False, help_text="How many of those stored have been rolled up and deleted."
+    )
 
     objects: Any = MarkedQuerySet.as_manager()
 
@@ -40,12 +46,19 @@ class IntakeBatch(Marked):
             models.Index(fields=["seen_by_run"], name="csp_batch_seen_by_run"),
             # A run looks again at the accounts of batches whose time has come; few senders' clocks run ahead.
             models.Index(fields=["ripens_at"], name="csp_batch_ripens", condition=Q(ripens_at__isnull=False)),
+            # The pruning of batches that hold nothing any more, once a minute.
+            models.Index(fields=["recorded_at"], name="csp_batch_spent", condition=Q(pruned=F("stored"))),
         ]
         constraints = [
             models.CheckConstraint(
                 condition=Q(received=F("stored") + F("duplicate") + F("conflict") + F("refused")),
                 name="csp_batch_adds_up",
                 violation_error_message="What was received must be the sum of the verdicts.",
+            ),
+            models.CheckConstraint(
+                condition=Q(pruned__lte=F("stored")),
+                name="csp_batch_pruned_was_stored",
+                violation_error_message="No more can be pruned than was stored.",
             ),
         ]
 

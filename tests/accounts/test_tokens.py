@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 
 from csplaybooks.accounts.acts import make_token, revoke_tokens
-from csplaybooks.accounts.factories import START, AccountFactory, ApiTokenFactory, UserFactory
+from csplaybooks.accounts.factories import START, AccountFactory, ApiTokenFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import ApiToken
 
 pytestmark = pytest.mark.django_db
@@ -18,7 +19,7 @@ NOW = START
 
 
 def test_a_token_is_made_and_only_its_digest_kept() -> None:
-    user = UserFactory()
+    user = UserFactory(superuser=True)
     token, value = make_token(
         name="Billing",
         scopes=["signals:write", "plays:read", "plays:read"],
@@ -75,3 +76,38 @@ def test_a_token_is_revoked_once() -> None:
     assert (one.revoked_at, two.revoked_at) == (NOW + timedelta(days=1), NOW + timedelta(days=2))
     with pytest.raises(ValidationError, match="There is no API token with the id 999999"):
         revoke_tokens(token_ids=[999_999], now=NOW, actor=None)
+
+
+def keeper(*permissions: str) -> Any:
+    """A user with these permissions."""
+    user = UserFactory()
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+def test_nobody_hands_out_what_they_may_not_do() -> None:
+    actor = keeper("view_everything", "add_apitoken", "add_signal", "view_account")
+    given = {"name": "CRM", "now": NOW, "actor": actor}
+    with pytest.raises(ValidationError, match="You lack what this would let others do: plays:read") as refused:
+        make_token(scopes=["plays:read", "signals:write"], **given)
+    assert list(refused.value.message_dict) == ["scopes"]
+    token, _ = make_token(scopes=["signals:write", "accounts:read", "health:read"], **given)
+    assert token.created_by == actor
+
+
+def test_nobody_hands_out_accounts_that_they_do_not_see() -> None:
+    member = TeamMemberFactory()
+    own, other = AccountFactory(csm=member), AccountFactory(csm=TeamMemberFactory())
+    member.user.user_permissions.set(Permission.objects.filter(codename="view_account"))
+    given = {"name": "CRM", "scopes": ["accounts:read"], "now": NOW, "actor": member.user}
+    with pytest.raises(ValidationError, match="limit the token to some that you see"):
+        make_token(**given)
+    with pytest.raises(ValidationError, match="There is no account with the id"):
+        make_token(account_ids=[own.pk, other.pk], **given)
+    token, _ = make_token(account_ids=[own.pk], **given)
+    assert list(token.accounts.all()) == [own]
+
+
+def test_a_token_makes_no_tokens() -> None:
+    with pytest.raises(ValidationError, match="You lack"):
+        make_token(name="Child", scopes=["plays:read"], now=NOW, actor=ApiTokenFactory())

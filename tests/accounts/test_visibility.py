@@ -10,7 +10,8 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Permission
 
 from csplaybooks.accounts import visibility
-from csplaybooks.accounts.acts import set_team_role
+from csplaybooks.accounts.acts import make_row, set_team_role
+from csplaybooks.accounts.acts.catalogue import PRODUCTS
 from csplaybooks.accounts.factories import (
     START,
     AccountFactory,
@@ -166,7 +167,8 @@ def test_a_door_does_not_open_the_story_of_guarded_subjects(
             TimelineEntryFactory(account=account, text=f"{account}, {name}", subject_type=label, subject_id=subject.pk)
 
     def read_by(viewer: Any) -> set[str]:
-        return set(TimelineEntry.objects.visible_to(viewer).values_list("text", flat=True))
+        lines = TimelineEntry.objects.visible_to(viewer).filter(account__isnull=False)
+        return set(lines.values_list("text", flat=True))
 
     acme = {"Acme renewed", "Acme, other", "Acme, seen", "Acme, unseen"}
     bolt = {"Bolt renewed", "Bolt, other", "Bolt, seen", "Bolt, unseen"}
@@ -177,6 +179,23 @@ def test_a_door_does_not_open_the_story_of_guarded_subjects(
     assert read_by(UserFactory()) == set()
     with django_assert_num_queries(1):
         read_by(company.ada.user)
+
+
+def test_lines_of_the_vendors_own_are_for_the_team_and_those_of_tokens_for_few(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_row(table=PRODUCTS, values={"key": "nova", "name": "Nova"}, now=START, actor=company.ada.user)
+    limited = ApiTokenFactory(name="Sync", account_ids=[company.bolt.pk])
+
+    def read_by(viewer: Any) -> list[str]:
+        lines = TimelineEntry.objects.visible_to(viewer).filter(account__isnull=True)
+        return [line.text.split(" (")[0] for line in lines.order_by("pk")]
+
+    assert read_by(UserFactory(superuser=True)) == ["Product Nova added", "API token Sync"]
+    for member in (company.ada, company.bob, company.mona):
+        assert read_by(member.user) == ["Product Nova added"]
+    assert read_by(limited) == []
+    assert read_by(UserFactory()) == []
 
 
 def test_superusers_and_operations_see_everything(company: Company) -> None:
@@ -214,7 +233,9 @@ def test_what_hangs_on_an_account_is_seen_by_who_sees_it(company: Company, model
 
     def accounts_of(viewer: Any) -> set[str]:
         rows = model.objects.visible_to(viewer)
-        return {(row.finding if model is FindingState else row).account.name for row in rows} - {"Pool"}
+        owners = [(row.finding if model is FindingState else row).account for row in rows]
+        # Lines of the timeline about the vendor's own, such as its tokens, have no account.
+        return {account.name for account in owners if account is not None} - {"Pool"}
 
     assert accounts_of(company.ada.user) == {"Acme"}
     assert accounts_of(company.mona.user) == {"Acme"}

@@ -372,8 +372,12 @@ def test_token_is_shown_once_and_revoked(boss):
     # Shown on the next page, and on none after that.
     pages = [boss.get(url(ApiToken, "changelist")).content.decode() for _ in range(2)]
     assert [value in page for page in pages] == [True, False]
-    assert told(act(boss, ApiToken, "revoke", [token])) == ["1 revoked."]
-    assert told(act(boss, ApiToken, "revoke", [token])) == ["0 revoked, 1 had been before."]
+    asked = act(boss, ApiToken, "revoke", [token])
+    assert "stays revoked" in asked.content.decode()
+    token.refresh_from_db()
+    assert token.revoked_at is None
+    assert told(act(boss, ApiToken, "revoke", [token], perform="1")) == ["1 revoked."]
+    assert told(act(boss, ApiToken, "revoke", [token], perform="1")) == ["0 revoked, 1 had been before."]
     token.refresh_from_db()
     assert token.revoked_at == NOW
 

@@ -134,7 +134,7 @@ def test_list_says_first_what_is_due_and_what_it_is_worth(boss):
     ClockFactory(play=late, due_at=NOW - timedelta(days=35))
     ClockFactory(play=fresh, due_at=NOW + timedelta(days=1))
     listing = boss.get(url(Play, "changelist"))
-    assert listing.context["cl"].list_display[1:5] == ["playbook", "account", "next_due", "amount"]
+    assert listing.context["cl"].list_display[1:5] == ["next_due", "playbook", "account_link", "amount"]
     text = listing.content.decode()
     assert "overdue since Oct. 12, 2026" in text
     assert text.count("overdue since") == 1

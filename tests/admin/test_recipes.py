@@ -75,16 +75,27 @@ def test_of_two_people_who_edit_a_draft_the_second_is_told(boss):
 def test_draft_is_published(boss):
     MeterFactory(key="seats")
     playbook = PlaybookFactory(key="more_seats", draft=TEXT)
-    assert told(act(boss, Playbook, "publish", [playbook])) == [f"{playbook} v1 is published."]
-    assert told(act(boss, Playbook, "publish", [playbook])) == [f"{playbook}: the draft is what runs already."]
+    assert told(act(boss, Playbook, "publish", [playbook], perform="1")) == [f"{playbook} v1 is published."]
+    again = act(boss, Playbook, "publish", [playbook], perform="1")
+    assert told(again) == [f"{playbook}: the draft is what runs already."]
     version = PlaybookVersion.objects.get()
     assert str(version.published_by) == "operator"
     assert "share_of_limit" in boss.get(url(PlaybookVersion, "change", version.pk)).content.decode()
 
 
+def test_publishing_asks_first(boss):
+    MeterFactory(key="seats")
+    playbooks = [PlaybookFactory(key="more_seats", draft=TEXT), PlaybookFactory()]
+    asked = act(boss, Playbook, "publish", playbooks[:1], select_across="1").content.decode()
+    assert "another draft mends it" in asked
+    assert all(str(playbook) in asked for playbook in playbooks)
+    assert 'name="select_across" value="1"' in asked
+    assert not PlaybookVersion.objects.exists()
+
+
 def test_draft_that_names_what_is_not_there_is_not_published(boss):
     playbook = PlaybookFactory(key="more_seats", draft=TEXT)
-    [said] = told(act(boss, Playbook, "publish", [playbook]))
+    [said] = told(act(boss, Playbook, "publish", [playbook], perform="1"))
     assert "triggers/0/any/0/all/0/meters: there is no meter seats" in said
     assert not PlaybookVersion.objects.exists()
 

@@ -322,5 +322,5 @@ def test_number_of_queries(token: Any, count: int, django_assert_num_queries: An
     post(token, signal("first"))
     items = [signal(f"evt-{number}") for number in range(count)]
     # The token, and the ten of the act.
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         assert post(token, items).json()["stored"] == count

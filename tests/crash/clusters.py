@@ -15,6 +15,7 @@ import psutil
 
 from tests.crash.dying import ROOT, site_environment
 from tests.crash.settings import Q_CLUSTER
+from tests.postgres import end_with_parent
 
 #: Longer than anything takes that works at all, on a busy machine.
 PATIENCE = 30
@@ -46,22 +47,56 @@ def children(process: psutil.Process | None) -> list[psutil.Process]:
         return []
 
 
-class Cluster:
-    """One cluster: the main process, its sentinel, and the sentinel's workers, monitor and pusher."""
+class Group:
+    """A program of the site with all that it starts, in a process group of its own."""
 
-    def __init__(self, log: Path) -> None:
-        """Start it; what it prints goes to the end of `log`."""
+    def __init__(self, log: Path, *arguments: str, **environment: str) -> None:
+        """Start Python with these arguments; what it prints goes to the end of `log`."""
         with log.open("ab") as output:
             self._main = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster"],
+                [sys.executable, *arguments],
                 cwd=ROOT,
-                env=site_environment(),
+                env=site_environment(**environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # Should the tests be killed.
+                preexec_fn=lambda: end_with_parent(signal.SIGTERM),
             )
         self.pid = self._main.pid
+
+    def members(self) -> list[psutil.Process]:
+        """All living processes of the group."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if os.getpgid(process.pid) == self.pid and not is_dead(process):
+                    found.append(process)
+            except (ProcessLookupError, psutil.NoSuchProcess):
+                continue
+        return found
+
+    def kill_group(self) -> int:
+        """Kill all of it at once, and see every process of it dead; answers how many there were."""
+        members = self.members()
+        os.killpg(self.pid, signal.SIGKILL)
+        assert self._main.wait(timeout=PATIENCE) == -signal.SIGKILL
+        # Also of those who were started meanwhile.
+        wait_until(lambda: not self.members(), what="the death of all members")
+        return len(members)
+
+    def end(self) -> None:
+        """Make sure that nothing of it is left."""
+        if self._main.poll() is None:
+            self.kill_group()
+
+
+class Cluster(Group):
+    """One cluster: the main process, its sentinel, and the sentinel's workers, monitor and pusher."""
+
+    def __init__(self, log: Path, **environment: str) -> None:
+        super().__init__(log, "manage.py", "qcluster", **environment)
         self._sentinel: psutil.Process | None = None
         self._monitor: psutil.Process | None = None
         self._pusher: psutil.Process | None = None
@@ -97,28 +132,3 @@ class Cluster:
     def _kill(self, process: psutil.Process) -> None:
         os.kill(process.pid, signal.SIGKILL)
         wait_until(lambda: is_dead(process), what=f"the death of {process}")
-
-    def members(self) -> list[psutil.Process]:
-        """All living processes of the group."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if os.getpgid(process.pid) == self.pid and not is_dead(process):
-                    found.append(process)
-            except (ProcessLookupError, psutil.NoSuchProcess):
-                continue
-        return found
-
-    def kill_group(self) -> int:
-        """Kill all of it at once, and see every process of it dead; answers how many there were."""
-        members = self.members()
-        os.killpg(self.pid, signal.SIGKILL)
-        assert self._main.wait(timeout=PATIENCE) == -signal.SIGKILL
-        wait_until(lambda: all(map(is_dead, members)), what="the death of all members")
-        assert self.members() == []
-        return len(members)
-
-    def end(self) -> None:
-        """Make sure that nothing of it is left."""
-        if self._main.poll() is None:
-            self.kill_group()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -22,12 +23,15 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from csplaybooks.playbooks.demo.live import __name__ as live_module
 from csplaybooks.playbooks.demo.lock import Held, held, lock_file_of
 from csplaybooks.playbooks.demo.processes import Programs
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: Long for a busy machine; what is waited for is asked for all the time.
 PATIENCE = 180.0
+#: What the live mode says before it tells a story; the playbook at its end.
+SAID = re.compile(r".+: ([A-Z][a-z ]+)\.")
 
 
 def wait_for(what: Callable[[], Any], *, within: float = PATIENCE) -> Any:
@@ -102,11 +106,20 @@ class Demo:
         self.process.stdout.close()
 
 
+def _has_ended(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def _children(pid: int) -> list[psutil.Process]:
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def live_programs(demo: Demo) -> list[psutil.Process]:
+    """The live mode of a running demo."""
+    return [process for process in _children(demo.process.pid) if process.cmdline()[-1] == live_module]
 
 
 def call(address: str, token: str, body: Any = None) -> Any:
@@ -187,6 +200,34 @@ def test_demo_from_an_empty_database_to_an_owned_play_and_back(start: Callable[.
 
 
 @pytest.mark.xdist_group("programs")
+def test_live_customers_open_plays_before_ones_eyes(start: Callable[..., Demo]) -> None:
+    demo = start("--accounts", "40")
+    printed = demo.ready()
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    # It says what comes, and names the playbook that opens.
+    line = wait_for(lambda: next((line for line in demo.said.read_text().splitlines() if SAID.fullmatch(line)), None))
+    playbook = SAID.fullmatch(line)[1].lower().replace(" ", "_")  # type: ignore[index]
+
+    def opened() -> list[Any]:
+        newest = f"{printed['address']}/api/v1/plays/?playbook={playbook}&updated_since={began.replace('+', '%2B')}"
+        plays = call(newest, printed["token"])["results"]
+        return [play for play in plays if play["opened_at"] >= began[:19] and play["owner"] and play["clocks"]]
+
+    assert wait_for(opened)
+
+    # It leaves the account of the README alone, and ends with the others.
+    assert call(f"{printed['address']}/api/v1/plays/?account=acme", printed["token"])["results"] == []
+    (live,) = live_programs(demo)
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.process.wait(timeout=PATIENCE) == 0, demo.said.read_text()
+    assert not live.is_running()
+
+    still = start("--no-live")
+    still.ready()
+    assert live_programs(still) == []
+
+
+@pytest.mark.xdist_group("programs")
 def test_ending_the_demo_while_it_makes_the_company_leaves_nothing_half_made(start: Callable[..., Demo]) -> None:
     demo = start("--accounts", "200")
     wait_for(lambda: "Making a sample company" in demo.said.read_text())
@@ -214,6 +255,10 @@ def test_programs_end_with_all_they_started_even_if_they_will_not() -> None:
     programs.start("the stubborn", [sys.executable, "-c", stubborn], os.environ)
     parent = psutil.Process(next(iter(programs.pids())))
     (child,) = wait_for(parent.children)
+    assert programs.ended() is None
+    # What runs beside the others may end, and they go on.
+    programs.start("the brief", [sys.executable, "-c", ""], os.environ, beside=True)
+    wait_for(lambda: len([pid for pid in programs.pids() if _has_ended(pid)]) == 1)
     assert programs.ended() is None
 
     programs.stop(hurry=lambda: True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -14,17 +15,29 @@ from csplaybooks.accounts.factories import AccountFactory, ProductFactory, TeamM
 from csplaybooks.accounts.models import (
     Account,
     AccountFacts,
+    AccountTeam,
     ApiToken,
     Champion,
+    ChampionChange,
     Entitlement,
     Finding,
+    FindingState,
+    Movement,
     Qbr,
     TeamMember,
+    TimelineEntry,
 )
 from csplaybooks.playbooks.demo.company import NotTheDemo, made_at, make_company
 from csplaybooks.playbooks.demo.sign_ins import renew_sign_ins, renew_token
-from csplaybooks.playbooks.invariants import violations
-from csplaybooks.playbooks.models import Clock, ClockEvent, Match, Play, Touch
+from csplaybooks.playbooks.models import (
+    Clock,
+    Credit,
+    Interval,
+    Match,
+    Play,
+    Run,
+    Touch,
+)
 from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.runs import run_triggers
 from csplaybooks.signals.intake import take_in_signals
@@ -40,63 +53,50 @@ SHOWN: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (Account, ("name", "created_at")),
     (AccountFacts, ("account__name", "lifecycle", "segment", "valid_from", "valid_to")),
     (TeamMember, ("name", "user__username", "manager__name")),
+    (AccountTeam, ("account__name", "role", "member__name", "valid_from", "valid_to")),
     (Entitlement, ("subscription", "plan__key", "quantity", "mrr_minor", "valid_from", "valid_to")),
-    (Champion, ("name", "title", "role", "account__name")),
-    (Qbr, ("account__name", "held_at", "led_by__name")),
+    (Movement, ("external_id", "account__name", "amount_minor", "motion", "effective_on", "recorded_at", "note")),
+    (Champion, ("name", "title", "role", "account__name", "left_on")),
+    (ChampionChange, ("champion__name", "kind", "occurred_at", "new_title")),
+    (Qbr, ("account__name", "held_at", "led_by__name", "next_on")),
     (Finding, ("account__name", "kind", "text", "product__key")),
+    (FindingState, ("finding__text", "status", "valid_from", "valid_to")),
+    (TimelineEntry, ("account__name", "at", "recorded_at", "kind", "text", "actor_label")),
     (Signal, ("external_id", "account__name", "type__key", "occurred_at", "actor", "properties", "body_hash")),
     (Reading, ("external_id", "account__name", "meter__key", "occurred_at", "used_milli", "limit_milli")),
     (IntakeBatch, ("kind", "received", "stored", "duplicate", "conflict", "refused", "recorded_at")),
     (Match, ("account__name", "trigger__key", "state", "opened_at", "closed_at")),
     (Play, ("account__name", "motion", "route", "stage", "state", "outcome", "owner__name", "opened_at", "closed_at")),
-    (Touch, ("play__account__name", "channel", "at", "by_member__name")),
+    (Interval, ("play__account__name", "seq", "owner__name", "stage", "state", "valid_from", "valid_to")),
+    (Touch, ("play__account__name", "channel", "direction", "at", "by_member__name", "note")),
+    (Credit, ("play__account__name", "movement__external_id", "amount_minor", "credited_at")),
+    (Run, ("kind", "moment", "accounts", "counts")),
     (Clock, ("play__account__name", "play__motion", "target", "state", "due_at", "done_at")),
 )
 
 
-def story(**arguments: Any) -> dict[str, list[tuple[Any, ...]]]:
-    """Make a company, tell it, and forget it."""
+def digests(**arguments: Any) -> dict[str, str]:
+    """Make a company and forget it; answers for each table how its rows look, without their ids."""
     with transaction.atomic():
         make_company(**arguments)
-        told = {
-            model.__name__: [
-                tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
-                for row in model.objects.order_by("pk").values_list(*names)
-            ]
-            for model, names in SHOWN
-        }
+        told = {}
+        for model, names in SHOWN:
+            digest = sha256()
+            for row in model.objects.order_by("pk").values_list(*names):
+                # Bytes come as a view of memory from some databases, whose words tell where it lies.
+                digest.update(repr([bytes(v) if isinstance(v, memoryview) else v for v in row]).encode())
+            told[model.__name__] = digest.hexdigest()
         transaction.set_rollback(True)
     return told
 
 
 def test_the_same_seed_makes_the_same_company(db) -> None:
-    first = story(now=NOW, seed=7, accounts=8)
-    second = story(now=NOW, seed=7, accounts=8)
+    first = digests(now=NOW, seed=7, accounts=12)
+    second = digests(now=NOW, seed=7, accounts=12)
+    other = digests(now=NOW, seed=8, accounts=12)
 
     assert first == second
-    assert len(first["Account"]) <= 8  # some come later than others, one may be still to come
-    assert first["Signal"]
-    assert first["Play"]
-    other = story(now=NOW, seed=8, accounts=8)
-    assert other["Account"] != first["Account"]
-
-
-def test_a_company_is_whole_and_lived_in(db) -> None:
-    told = make_company(now=SUNDAY, accounts=40)
-
-    assert [violation for violation in violations() if violation.count] == []
-    assert told.signals == Signal.objects.count()
-    assert told.readings == Reading.objects.count()
-    assert not Signal.objects.filter(occurred_at__gt=SUNDAY).exists()
-    assert not Signal.objects.filter(occurred_at__lt=SUNDAY - timedelta(days=365)).exists()
-    assert IntakeBatch.objects.filter(duplicate__gt=0).exists()
-    # People have worked: plays in every stage and with every outcome that people decide on.
-    assert set(Play.objects.values_list("stage", flat=True)) >= {"owned", "running", "closed"}
-    assert set(Play.objects.values_list("outcome", flat=True)) >= {"", "won", "lost"}
-    assert set(Clock.objects.values_list("state", flat=True)) >= {"running", "met", "missed"}
-    assert set(ClockEvent.objects.values_list("kind", flat=True)) == {"warned", "breached", "escalated"}
-    assert not Play.objects.filter(stage="routed").exists()
-    assert made_at() == SUNDAY
+    assert {name for name in first if first[name] == other[name]} <= {"TeamMember"}
 
 
 @pytest.mark.parametrize("now", [NOW, SUNDAY])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import tomllib
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -61,6 +62,24 @@ def test_pins_serve_what_is_asked(file_name: str, python: str) -> None:
 @pytest.mark.parametrize(("python", "series"), [("3.11", "5.2"), ("3.13", "6.1")])
 def test_each_python_gets_its_django(python: str, series: str) -> None:
     assert pins("site.txt", python)["django"].startswith(f"{series}.")
+
+
+def test_versions_that_are_told_are_those_that_nox_tests() -> None:
+    project = PROJECT["project"]
+    pairs: dict[str, str] = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse((CHECKOUT / "noxfile.py").read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PAIRS"
+    )
+    told = [line.rpartition(" :: ") for line in project["classifiers"]]
+    pythons = [end for start, _, end in told if start.endswith(":: Python") and "." in end]
+    djangos = [end for start, _, end in told if start.endswith(":: Django")]
+
+    assert [pythons[0], pythons[-1]] == list(pairs)
+    assert project["requires-python"] == f">={pythons[0]}"
+    assert [line.partition(",")[0] for line in pairs.values()] == [f"django>={series}" for series in djangos]
+    # The floor of the older pair is the floor.
+    assert f"django>={djangos[0]}" in project["dependencies"]
 
 
 def test_the_site_runs_on_the_versions_that_are_tested() -> None:

@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 
+from csplaybooks.accounts.roles import Role
 from csplaybooks.playbooks import tasks
 from csplaybooks.playbooks.acts import setup
 from csplaybooks.playbooks.acts.recipes import LIBRARY, set_playbook_active
@@ -17,6 +18,7 @@ from csplaybooks.playbooks.acts.setup import SetUp, set_up
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.factories import CalendarFactory
 from csplaybooks.playbooks.models import Calendar, Playbook, PlaybookVersion
+from csplaybooks.playbooks.roles import grants
 from csplaybooks.signals.models import Meter, SignalType
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
@@ -35,7 +37,7 @@ def test_a_new_site_gets_all_it_needs() -> None:
 def test_doing_it_again_makes_nothing() -> None:
     set_up(now=NOW)
     versions = list(PlaybookVersion.objects.values_list("pk", flat=True))
-    assert set_up(now=NOW) == SetUp(0, 0, 0, 0)
+    assert set_up(now=NOW) == SetUp(0, 0, 0, 0, 0, 0)
     assert list(PlaybookVersion.objects.values_list("pk", flat=True)) == versions
     assert Schedule.objects.count() == 2
 
@@ -108,5 +110,11 @@ def test_the_command_says_what_it_made() -> None:
     first, second = StringIO(), StringIO()
     call_command("csplaybooks_setup", stdout=first)
     call_command("csplaybooks_setup", stdout=second)
-    assert first.getvalue().startswith("made: 1 calendar, 20 kinds of signal and meter, 7 playbooks, 2 schedules")
-    assert second.getvalue() == "made: 0 calendar, 0 kinds of signal and meter, 0 playbooks, 0 schedules\n"
+    number = sum(len(grants(role)) for role in Role)
+    assert first.getvalue().startswith(
+        f"made: 5 groups with {number} permissions, 1 calendar, 20 kinds of signal and meter, 7 playbooks, 2 schedules"
+    )
+    assert (
+        second.getvalue()
+        == "made: 0 groups with 0 permissions, 0 calendar, 0 kinds of signal and meter, 0 playbooks, 0 schedules\n"
+    )

@@ -409,9 +409,9 @@ def test_queries_do_not_depend_on_the_number_of_items(acme: Any) -> None:
 def test_number_of_queries(acme: Any, django_assert_num_queries: Any) -> None:
     send(signal("first"))
     # Savepoint and release; accounts, types, sources, stored rows; batch, ids, rows, count; refused items.
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         send(*(signal(f"evt-{number}") for number in range(1_000)), signal("bad", account="nobody"))
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         send(signal("last"))
 
 

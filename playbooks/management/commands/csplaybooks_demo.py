@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import importlib.metadata
 import importlib.util
@@ -24,6 +25,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.urls import reverse
 from django.utils import timezone
 
+from csplaybooks.playbooks.demo.live import ENVIRONMENT
+from csplaybooks.playbooks.demo.live import __name__ as LIVE
 from csplaybooks.playbooks.demo.lock import Held, Unavailable, held, lock_file_of
 from csplaybooks.playbooks.demo.processes import Programs
 from csplaybooks.playbooks.models import Lease
@@ -55,6 +58,12 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int, help="Another number makes another company.")
         parser.add_argument("--accounts", type=int, help="How many customers the company has. Default: 200.")
         parser.add_argument("--fresh", action="store_true", help="Empty the demo's database first.")
+        parser.add_argument(
+            "--live",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="Whether the customers go on sending, so that plays are seen opening. Default: they do.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare, start, wait, end."""
@@ -72,9 +81,10 @@ class Command(BaseCommand):
                 lines = self._prepare(options)
                 for line in (f"address: http://{_in_url(host)}:{port}", *lines):
                     self._print(line)
+                live = self._live_cast(options, lines) if options["live"] else None
                 # The programs open their own.
                 connections.close_all()
-                self._run(host, port)
+                self._run(host, port, live)
         except KeyboardInterrupt:
             pass
         self._say("Stopped.")
@@ -95,7 +105,7 @@ class Command(BaseCommand):
                 call_command("flush", verbosity=0, interactive=False)
                 since = None
             if since is None:
-                self._say("Making a sample company, with a year of history. This takes some seconds.")
+                self._say("Making a sample company, with eighteen months of history. This takes half a minute.")
                 began = time.monotonic()
                 told = make_company(
                     now=timezone.now(),
@@ -119,8 +129,21 @@ class Command(BaseCommand):
         token = renew_token(now=timezone.now())
         return [*(f"{role}: {name} / {password}" for role, (name, password) in people.items()), f"token: {token}"]
 
-    def _run(self, host: str, port: int) -> None:
-        """Start web server and cluster, say when both work, and end both when we are told to or one of them dies."""
+    def _live_cast(self, options: dict[str, Any], lines: list[str]) -> str:
+        """What the live mode must know, for its environment."""
+        from csplaybooks.playbooks.demo.company import SEED
+        from csplaybooks.playbooks.demo.live_cast import make_live_cast
+
+        token = lines[-1].removeprefix("token: ")
+        address = f"http://{_in_url(options['host'])}:{options['port']}{reverse('csplaybooks:api:index').rstrip('/')}"
+        seed = SEED if options["seed"] is None else options["seed"]
+        return make_live_cast(now=timezone.now(), seed=seed, address=address, token=token).as_json()
+
+    def _run(self, host: str, port: int, live: str | None) -> None:
+        """Start web server and cluster, say when both work, and end both when we are told to or one of them dies.
+
+        `live` is what the live mode must know; it starts when both work. None: there is none.
+        """
         caught: list[float] = []
         for number in _SIGNALS:
             signal.signal(number, lambda number, frame: caught.append(time.monotonic()))
@@ -145,6 +168,11 @@ class Command(BaseCommand):
                     answers = {name: answer for name, answer in answers.items() if not answer()}
                     if not answers:
                         self._print("ready")
+                        if live is not None:
+                            command = [sys.executable, "-m", LIVE]
+                            programs.start(
+                                "the live mode", command, _environment(host) | {ENVIRONMENT: live}, beside=True
+                            )
                     elif time.monotonic() > deadline:
                         raise CommandError(f"No answer within {_STARTS_WITHIN:.0f} seconds: {', '.join(answers)}.")
                 time.sleep(_POLL)

@@ -9,6 +9,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from csplaybooks.playbooks.acts.roles import PermissionsMissing
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.document import DocumentError
 
@@ -16,13 +17,13 @@ from csplaybooks.playbooks.document import DocumentError
 class Command(BaseCommand):
     """See the module."""
 
-    help = "Make the default calendar, the starter catalogue and library, and the schedules, where they are missing."
+    help = "Make roles, the default calendar, the starter catalogue and library, and schedules, where they are missing."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Set up, and say what was made."""
         try:
             made = set_up(now=timezone.now())
-        except DocumentError as error:
+        except (DocumentError, PermissionsMissing) as error:
             raise CommandError(str(error)) from error
         except DatabaseError as error:
             # A table or a column that is not there; what else a database may say is told as it is.
@@ -30,7 +31,8 @@ class Command(BaseCommand):
                 raise
             raise CommandError("The tables are not up to date: run manage.py migrate first.") from error
         self.stdout.write(
-            f"made: {made.calendars} calendar, {made.kinds} kinds of signal and meter, "
+            f"made: {made.groups} groups with {made.grants} permissions, {made.calendars} calendar, "
+            f"{made.kinds} kinds of signal and meter, "
             f"{made.playbooks} playbooks, {made.schedules} schedules"
         )
 

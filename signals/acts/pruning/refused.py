@@ -1,4 +1,4 @@
-"""What is forgotten in time."""
+"""Refused items, which carry the day of their end."""
 
 from __future__ import annotations
 

@@ -1,0 +1,41 @@
+"""The page between choosing an action that cannot be taken back and doing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+#: The most rows that the page names one by one.
+MOST_NAMED = 100
+
+TEMPLATE = "csplaybooks/admin/confirm.html"
+
+
+def confirmed(page: Any, request: HttpRequest, queryset: Any, *, label: str, warning: str) -> TemplateResponse | None:
+    """None where the person has said yes; before that the page that asks them.
+
+    `label` stands on its button, `warning` says what cannot be taken back. It is sent to the same list, with the same
+    choice of rows.
+    """
+    if "perform" in request.POST:
+        return None
+    rows = list(queryset[: MOST_NAMED + 1])
+    context = {
+        **page.admin_site.each_context(request),
+        "title": label,
+        "opts": page.opts,
+        "label": label,
+        "warning": warning,
+        "rows": rows[:MOST_NAMED],
+        "more": len(rows) > MOST_NAMED,
+        "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
+        "checkbox": ACTION_CHECKBOX_NAME,
+        "action": request.POST.get("action", ""),
+        "select_across": request.POST.get("select_across", "0"),
+        "whence": request.get_full_path(),
+    }
+    request.current_app = page.admin_site.name
+    return TemplateResponse(request, TEMPLATE, context)

@@ -1,0 +1,29 @@
+"""What the templates of the admin ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.text import capfirst
+
+from csplaybooks.admin_base import pages_of
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def csplaybooks_more_tables(context: template.Context, app_label: str) -> list[tuple[str, str]]:
+    """Name and address of the lists of an app that the front page leaves out and that the person may look at."""
+    request: Any = context["request"]
+    site = next((each for each in admin.sites.all_sites if each.name == request.resolver_match.namespace), admin.site)
+    return sorted(
+        (
+            capfirst(str(page.opts.verbose_name_plural)),
+            reverse(f"admin:{app_label}_{page.opts.model_name}_changelist", current_app=site.name),
+        )
+        for page in pages_of(site, app_label)
+        if not page.is_listed(request) and page.has_view_permission(request)
+    )

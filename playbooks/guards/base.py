@@ -1,0 +1,106 @@
+"""What a guard is: one small class that says which facts it needs, and judges one match by them."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, ClassVar
+
+from django.db.models import OuterRef, Subquery
+
+from csplaybooks.accounts.models import AccountFacts
+from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.playbooks.measures.base import Known
+from csplaybooks.playbooks.models import Route
+
+#: The account of the match that is judged, in a subquery.
+ACCOUNT = OuterRef("account")
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A guard's "not now"."""
+
+    guard: str
+    reason: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """A guard's "yes, but no heavier than this"."""
+
+    guard: str
+    route: Route
+    reason: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the guards of one playbook are asked about: when, knowing what, for which motion."""
+
+    at: datetime
+    known: Known
+    motion: str
+
+    @property
+    def zone(self) -> zoneinfo.ZoneInfo:
+        """The company time zone, in which dates are counted."""
+        return zoneinfo.ZoneInfo(csplaybooks_settings.TIME_ZONE)
+
+    @property
+    def today(self) -> date:
+        """The calendar day of the moment, in the company time zone."""
+        return self.at.astimezone(self.zone).date()
+
+    def midnight(self, day: date) -> datetime:
+        """The first instant of a day in the company time zone."""
+        return datetime(day.year, day.month, day.day, tzinfo=self.zone)
+
+    def facts(self, name: str) -> Subquery:
+        """One fact of the match's account at the moment, as was known."""
+        return Subquery(
+            AccountFacts.objects.holding_at(self.at, self.known.mark).filter(account=ACCOUNT).values(name)[:1]
+        )
+
+
+class Guard:
+    """One guard, without state; subclasses are registered by key.
+
+    `defaults` are its settings when a playbook says nothing; `schema` checks those it gives.
+    """
+
+    key: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]] = {}
+    settings_schema: ClassVar[dict[str, Any]] = {}
+    can_be_off: ClassVar[bool] = True
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The JSON schema of the guard's settings in a document."""
+        return {"type": "object", "properties": cls.settings_schema, "additionalProperties": False}
+
+    def facts(self, question: Question, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The expressions over `Match` rows that the judging needs, by name.
+
+        The match's account is `ACCOUNT` in a subquery and `account__...` elsewhere. The guards of this package share
+        their names: one name is one expression. Those of a registered guard are its own.
+        """
+        return {}
+
+    def reach(self, settings: Mapping[str, Any], max_age_days: Mapping[str, int]) -> dict[str, timedelta]:
+        """How far back from the moment it looks at signals and readings, by the setting that says so ("": none does).
+
+        What lies further back may be pruned. `max_age_days` are those of the meters, by key.
+        """
+        return {}
+
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | Ceiling | None:
+        """The guard's answer for one match; None is pass.
+
+        `row` holds the facts, `cooldown_days` of the match's trigger, and `admitted`: the motions that were let through
+        at the account in this run. A hold without an end is asked about again by each run that looks at the account.
+        """
+        raise NotImplementedError  # pragma: no cover - every guard has its own

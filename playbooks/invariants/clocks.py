@@ -1,0 +1,140 @@
+"""Invariants of clocks: promised, following from intervals and calendar, with their events in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+
+from csplaybooks.playbooks.business_time import due_at
+from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, targets_for, working_calendar
+from csplaybooks.playbooks.invariants.registry import Invariant, by_query
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play, PlaybookVersion, Stage
+
+
+def _unowned_with_clocks() -> QuerySet[Any]:
+    """Plays without an owner that are marked as having clocks."""
+    return Play.objects.filter(clocks_started_at__isnull=False, stage=Stage.ROUTED)
+
+
+def _closed_with_ticking_clocks() -> QuerySet[Any]:
+    return Clock.objects.ticking().filter(play__stage=Stage.CLOSED)
+
+
+def _breaches_unlike_events() -> QuerySet[Any]:
+    """Clocks whose breach and the event that tells of it are not both there, and alike."""
+    events = ClockEvent.objects.filter(clock=OuterRef("pk"), kind=ClockEvent.Kind.BREACHED)
+    alike = events.filter(due_at=OuterRef("breached_at"), noticed_at=OuterRef("noticed_at"))
+    rows: QuerySet[Any] = Clock.objects.filter(
+        (Q(breached_at__isnull=False) & ~Exists(alike)) | (Q(breached_at__isnull=True) & Exists(events))
+    )
+    return rows
+
+
+def _events_out_of_order() -> QuerySet[Any]:
+    """Events that were noticed before they were due, and rungs that were climbed before the breach was noticed."""
+    breach = ClockEvent.objects.filter(
+        clock=OuterRef("clock"), kind=ClockEvent.Kind.BREACHED, noticed_at__lte=OuterRef("noticed_at")
+    )
+    rows: QuerySet[Any] = ClockEvent.objects.filter(
+        Q(noticed_at__lt=F("due_at")) | (Q(kind=ClockEvent.Kind.ESCALATED) & ~Exists(breach))
+    )
+    return rows
+
+
+def _clocks_unlike_promises(limit: int, chunk: int) -> tuple[int, list[int], str]:
+    """Plays that lack a clock their playbook promises for their route, or have one it does not; in chunks."""
+    wrong: list[int] = []
+    count = 0
+    last = 0
+    promised: dict[tuple[int, str], set[str]] = {}
+    clocked = Play.objects.filter(clocks_started_at__isnull=False).order_by("pk")
+    while plays := list(clocked.filter(pk__gt=last).values_list("pk", "recipe", "route")[:chunk]):
+        last = plays[-1][0]
+        unknown = {(recipe, route) for _, recipe, route in plays} - promised.keys()
+        documents = dict(
+            PlaybookVersion.objects.filter(pk__in={recipe for recipe, _ in unknown}).values_list("pk", "document")
+        )
+        promised.update({key: {t["target"] for t in targets_for(documents[key[0]], key[1])} for key in unknown})
+        running: dict[int, set[str]] = {}
+        for play_id, target in Clock.objects.filter(play__in=[pk for pk, *_ in plays]).values_list("play", "target"):
+            running.setdefault(play_id, set()).add(target)
+        # The clock of a hand-off comes and goes with offers; playbooks do not promise it when a play opens.
+        extra = {Clock.Target.HANDOFF_ACCEPTED.value}
+        broken = [
+            pk for pk, recipe, route in plays if running.get(pk, set()) - extra != promised[recipe, route] - extra
+        ]
+        count += len(broken)
+        wrong += broken[: limit - len(wrong)]
+    return count, wrong, Play._meta.label
+
+
+def _clocks_unlike_intervals(limit: int, chunk: int) -> tuple[int, list[int], str]:
+    """Clocks whose due time, breach or end does not follow from intervals and calendar; in chunks, in flat memory."""
+    wrong: list[int] = []
+    count = 0
+    last = 0
+    while clocks := list(Clock.objects.filter(pk__gt=last).order_by("pk")[:chunk]):
+        last = clocks[-1].pk
+        calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
+        pauses = pauses_of(clock.play_id for clock in clocks)
+        owned = dict(
+            Interval.objects.filter(play__in={clock.play_id for clock in clocks}, owner__isnull=False)
+            .order_by()
+            .values("play")
+            .annotate(first=Min("valid_from"))
+            .values_list("play", "first")
+        )
+        edited = dict(Calendar.objects.filter(pk__in=calendars).values_list("pk", "updated_at"))
+        for clock in clocks:
+            if not _follows(clock, working_calendar(clock, calendars), pauses[clock.play_id], owned, edited):
+                count += 1
+                wrong += [clock.pk][: limit - len(wrong)]
+    return count, wrong, Clock._meta.label
+
+
+def _follows(
+    clock: Clock, calendar: Any, pauses: Any, owned: Mapping[int, datetime], edited: Mapping[int | None, datetime]
+) -> bool:
+    if clock.is_stale:
+        return True  # it says of itself that it must be recomputed
+    if clock.started_at != owned.get(clock.play_id):
+        return False
+    excused = clock.excused_at is not None
+    due = due_at(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
+    # What happens at the very instant of the due time may come before the watcher or after it.
+    if clock.done_at is not None:
+        if clock.calendar_id in edited and edited[clock.calendar_id] > clock.done_at:
+            # What was kept or broken by the hours of its time stays so.
+            due = clock.due_at
+        if clock.state == Clock.State.MISSED:
+            return excused or (due is not None and due <= clock.done_at)
+        return (clock.breached_at is None or excused) and (due is None or clock.done_at <= due)
+    if clock.due_at != due:
+        return False
+    if clock.state == Clock.State.BREACHED:
+        # A constraint sees to it that a breach has its time.
+        return excused or (due is not None and clock.breached_at is not None and due <= clock.breached_at)
+    return clock.breached_at is None
+
+
+INVARIANTS = (
+    by_query("clocks_only_on_owned_plays", "A play without an owner has no clocks.", _unowned_with_clocks),
+    by_query("closed_plays_have_no_ticking_clock", "No clock of a closed play ticks.", _closed_with_ticking_clocks),
+    by_query("breaches_have_their_event", "A breach stands on its clock and as an event.", _breaches_unlike_events),
+    by_query(
+        "clock_events_in_order",
+        "What happened on a clock was noticed when it was due or later, and rungs after the breach.",
+        _events_out_of_order,
+    ),
+    Invariant(
+        "plays_have_promised_clocks", "A play has the clocks that its playbook promises.", _clocks_unlike_promises
+    ),
+    Invariant(
+        "clocks_agree_with_intervals",
+        "A clock's due time, breach and end follow from intervals and calendar.",
+        _clocks_unlike_intervals,
+    ),
+)

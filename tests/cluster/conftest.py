@@ -1,0 +1,37 @@
+"""What the tests of several machines share: a Redis, and a site of several processes on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.site import Site
+from tests.redis import Redis, require_binary, throwaway_redis
+
+
+@pytest.fixture
+def redis(monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+    """A server of its own for the test, whose pokes go there, too."""
+    from django_q.conf import Conf
+
+    with throwaway_redis(require_binary()) as server:
+        monkeypatch.setattr(Conf, "ORM", None)
+        monkeypatch.setattr(Conf, "REDIS", server.url)
+        yield server
+
+
+@pytest.fixture
+def start_site(transactional_db: None, redis: Redis, tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Starts a site of so many web servers and clusters on the database of this test; nothing of it is left."""
+    sites: list[Site] = []
+
+    def start(*, webs: int, clusters: int) -> Site:
+        sites.append(Site(tmp_path, redis.url))
+        sites[-1].start(webs=webs, clusters=clusters)
+        return sites[-1]
+
+    yield start
+    for site in sites:
+        site.end()

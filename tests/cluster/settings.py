@@ -1,0 +1,10 @@
+"""The stand-alone site for groups that are killed: the same, with shorter waits."""
+
+from __future__ import annotations
+
+from csplaybooks.settings import *  # noqa: F403
+from csplaybooks.settings import Q_CLUSTER as SITE_CLUSTER
+
+Q_CLUSTER = {**SITE_CLUSTER, "guard_cycle": 0.2}
+
+CSPLAYBOOKS = {"RETRY_SECONDS": 1}

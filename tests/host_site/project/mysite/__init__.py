@@ -1,0 +1,1 @@
+"""A site that was there before the plugin."""
