@@ -10,6 +10,7 @@
 # make bench     measure speed on 100,000 accounts and 10 million signals (ACCOUNTS=... SIGNALS=...); takes minutes
 # make pins      compile requirements/ anew; UPGRADE=--upgrade takes the newest versions
 # make settings-page  write docs/settings.md from the code
+# make docs      build the documentation into docs/_build/html
 # make clean     remove what was built, but no data
 
 PORT ?= 8000
@@ -27,7 +28,7 @@ MANAGE_TESTS = DATABASE_URL=sqlite://:memory: $(PYTHON) manage.py
 PYTEST = $(PYTHON) -m pytest --numprocesses 2 --dist loadgroup
 WITHOUT_SERVICES = env -u DATABASE_URL -u REDIS_URL
 
-.PHONY: help install demo demo-cluster test check versions format bench pins settings-page clean
+.PHONY: help install demo demo-cluster test check versions format bench pins settings-page docs clean
 .DELETE_ON_ERROR:
 
 # The head of this file, up to its first empty line.
@@ -71,6 +72,13 @@ test: $(VENV)/.dev
 	@$(WITHOUT_SERVICES) $(PYTEST)
 	@$(WITHOUT_SERVICES) $(PYTHON) -m tests.postgres $(PYTEST)
 
+# A link that leads nowhere is a warning, and a warning is an error. All pages anew, or old warnings stay untold.
+BUILD_DOCS = $(PYTHON) -m sphinx -W --keep-going -E -n -q -b html -d docs/_build/doctrees docs docs/_build/html
+
+docs: $(VENV)/.dev
+	@$(BUILD_DOCS)
+	@echo 'The first page: docs/_build/html/index.html'
+
 check: $(VENV)/.dev .typing
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -80,6 +88,7 @@ check: $(VENV)/.dev .typing
 	$(MANAGE_TESTS) check --settings tests.settings --fail-level WARNING
 	$(MANAGE_TESTS) makemigrations --settings tests.settings --check --dry-run
 	! grep -nE '://|--(extra-)?index-url|--find-links' requirements/*.txt
+	$(BUILD_DOCS)
 	rm -rf build dist *.egg-info
 	$(PYTHON) -m build --no-isolation >/dev/null
 	$(VENV)/bin/check-wheel-contents dist/*.whl
@@ -114,6 +123,6 @@ bench: $(VENV)/.dev
 	@$(WITHOUT_SERVICES) $(PYTHON) -m bench --accounts $(ACCOUNTS) --signals $(SIGNALS)
 
 clean:
-	rm -rf $(VENV) .nox .typing build dist *.egg-info htmlcov .coverage
+	rm -rf $(VENV) .nox .typing build dist docs/_build *.egg-info htmlcov .coverage
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -32,6 +32,7 @@ PROCESSES = (
     "tests/cluster",
     "tests/crash",
     "tests/demo",
+    "tests/docs/test_start_site.py",
     "tests/host_site",
     "tests/operations/test_stalled_clusters.py",
     "tests/packaging",

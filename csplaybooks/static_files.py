@@ -5,7 +5,7 @@ from __future__ import annotations
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
-class HashedWhereCollected(CompressedManifestStaticFilesStorage):
+class HashedWhereCollected(CompressedManifestStaticFilesStorage):  # type: ignore[misc] # whitenoise brings no types
     """A name with its hash where `collectstatic` has seen the file, and the plain name where it has not.
 
     The plain one is served too, from where the file is installed (WHITENOISE_USE_FINDERS): a page looks the same

@@ -43,6 +43,7 @@ _NEW = {Plot.STEADY: 30, Plot.GROWER: 36, Plot.CLIMBER: 12, Plot.STUCK: 8, Plot.
 #: How many of a hundred come during the story.
 _NEWCOMERS = 31
 #: What is lost in a year: customers, their share of the revenue, and the share of revenue lost by those who stay.
+#: Planned on the base product as it is at the start; they hold more by then, so less shows than stands here.
 _CHURN_LOGOS, _CHURN, _SHRINKING = 0.08, 0.06, 0.078
 
 

@@ -82,7 +82,7 @@ def examine(*, now: datetime, questions: Sequence[Question] = EVERYTHING) -> Rep
     Never raises for what it finds: a database or a broker that does not answer, and tables that are not there, are
     findings. Reads only. After the first question that the database refuses nothing more is asked of it.
     """
-    look = Look(now, thorough=questions is EVERYTHING)
+    look = Look(now)
     findings: list[Finding] = []
     with _bounded() as refusal:
         if refusal is not None:

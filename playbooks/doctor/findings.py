@@ -50,8 +50,6 @@ class Look:
     """One look at the installation: the moment, and what several questions need."""
 
     now: datetime
-    #: Whether nobody waits for the answer: then what is slow is asked as well.
-    thorough: bool = True
     #: What was found so far, by name: whether a question makes sense may depend on it.
     levels: dict[str, Level] = field(default_factory=dict)
 

@@ -81,7 +81,8 @@ def _longest(retry: timedelta) -> timedelta:
     most = retry * 0.9
     if not Conf.TIMEOUT:
         return most
-    return min(timedelta(seconds=Conf.TIMEOUT) * (Conf.QUEUE_LIMIT / Conf.WORKERS + 2), most)
+    ahead: float = Conf.QUEUE_LIMIT / Conf.WORKERS + 2
+    return min(timedelta(seconds=Conf.TIMEOUT) * ahead, most)
 
 
 def _queued_at(package: Any) -> datetime | None:

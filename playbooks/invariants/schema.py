@@ -6,7 +6,7 @@ switched off, a constraint that somebody dropped) may break them all the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import apps
@@ -57,12 +57,13 @@ def _violation(model: Any, name: str, rows: Any, says: str, limit: int) -> Viola
 
 def _check(model: Any, constraint: CheckConstraint, limit: int) -> Violation:
     # As a database sees it: what is neither true nor false, for want of a value, holds.
-    holds = ExpressionWrapper(constraint.condition, output_field=BooleanField())
+    condition: Any = constraint.condition
+    holds = ExpressionWrapper(condition, output_field=BooleanField())
     rows = model._base_manager.annotate(_holds=holds).filter(_holds=False)
     return _violation(model, constraint.name, rows, str(constraint.violation_error_message), limit)
 
 
-def _unique(model: Any, name: str, fields: tuple[str, ...], condition: Q, limit: int) -> Violation:
+def _unique(model: Any, name: str, fields: Sequence[str], condition: Q, limit: int) -> Violation:
     """The rows whose values stand more than once; by groups, since the index that would help may be what is missing."""
     told = {f"{field}__isnull": False for field in fields}
     standing = model._base_manager.filter(condition, **told)

@@ -121,18 +121,17 @@ def _run(ports: list[int], environment: Mapping[str, str]) -> None:
     programs = Programs()
     asked_at = timezone.now()
     try:
-        for number, port in enumerate(ports, start=1):
+        for count, port in enumerate(ports, start=1):
             command = ["gunicorn", "--config", "python:csplaybooks.gunicorn_settings", "csplaybooks.wsgi"]
             web = {**os.environ, **environment, "BIND": f"127.0.0.1:{port}"}
-            programs.start(f"web server {number}", [sys.executable, "-m", *command], web)
-        for number in range(1, CLUSTERS + 1):
+            programs.start(f"web server {count}", [sys.executable, "-m", *command], web)
+        for count in range(1, CLUSTERS + 1):
             command = [sys.executable, "-m", "django", "qcluster"]
-            programs.start(f"cluster {number}", command, {**os.environ, **environment})
+            programs.start(f"cluster {count}", command, {**os.environ, **environment})
         # Its heartbeat is written by a worker: it shows that tasks get from here to there.
         poke("watch_clocks")
         answers: dict[str, Callable[[], bool]] = {
-            f"the web server on port {port}": lambda port=port: _answers(port)  # type: ignore[misc]
-            for port in ports
+            f"the web server on port {port}": lambda port=port: _answers(port) for port in ports
         }
         answers["the clusters"] = lambda: Lease.objects.filter(
             name="csplaybooks:watcher", last_run_at__gte=asked_at

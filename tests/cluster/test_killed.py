@@ -46,7 +46,7 @@ def test_nothing_is_lost_or_doubled_when_machines_die(start_site: Callable[..., 
     ]
     senders = Senders(site, jobs, threads=4)
 
-    opened_at_kills = []
+    opened_at_kills: list[int] = []
     for victim in lot.sample(KILLS, len(KILLS)):
         # In portions, so that there is load at every death.
         senders.release(len(jobs) // (len(KILLS) + 1))

@@ -128,7 +128,7 @@ class Newcomer:
         page = self.browser.ask(f"{address}add/").text
         values: dict[str, str | list[str]] = {"_save": "on"}
         for field, entered in table.rows:
-            values |= self._field(page, field, self._meant(entered), entered)
+            values |= self._field(page, field, self._meant(entered))
         after = self.browser.fill_in(f"{address}add/", form, **values)
         assert after.address.endswith(address), f"{name}: {values}\n{after.text}"
         ids = re.findall(rf'{address}(\d+)/change/"[^>]*>([^<]+)<', after.text)
@@ -144,15 +144,18 @@ class Newcomer:
         assert entered == "tick", entered
         return ["on"]
 
-    def _field(self, page: str, field: str, values: list[str], entered: str) -> dict[str, str | list[str]]:
+    def _field(self, page: str, field: str, values: list[str]) -> dict[str, str | list[str]]:
         """A field of the form by the words on the screen, with what is sent for what was entered."""
-        if "under *" in field:
-            # A row of a table on the form: the columns are named by their heads.
-            label, _, inline = re.fullmatch(r"(.+?) (\(under \*(.+)\*\))", field).groups()  # type: ignore[union-attr]
-            assert inline in page, inline
-            names = re.findall(r'name="(\w+)-0-(\w+)"', page)
-            (found,) = {f"{prefix}-0-{name}" for prefix, name in names if name == label.lower().replace(" ", "_")}
-            return {found: values, f"{found.partition('-')[0]}-TOTAL_FORMS": "1"}
+        if inline := re.fullmatch(r"\*(Add another .+)\*: (.+)", field):
+            # A row of a table on the form: its columns are named by their heads.
+            prefix = re.search(rf'"name": "#(\w+)"[^<]*"addText": "{inline[1]}"', unescape(page))
+            assert prefix, inline[1]
+            (column,) = {
+                name
+                for name, words in re.findall(r'<th class="column-(\w+)[^"]*">\s*([^<]+?)\s*<', page)
+                if words == inline[2] and f'name="{prefix[1]}-__prefix__-{name}"' in page
+            }
+            return {f"{prefix[1]}-0-{column}": values, f"{prefix[1]}-TOTAL_FORMS": "1"}
         labels = {unescape(words).strip().rstrip(":"): name for name, words in _labels(page)}
         assert field in labels, f"no field {field!r} among {sorted(labels)}"
         name = labels[field]
@@ -179,6 +182,8 @@ class Newcomer:
             except subprocess.TimeoutExpired:
                 os.killpg(program.pid, signal.SIGKILL)
                 program.wait()
+        assert self._first.stdin is not None
+        self._first.stdin.close()
         for log in self._said:
             log.close()
 
@@ -186,9 +191,10 @@ class Newcomer:
 def _labels(page: str) -> list[tuple[str, str]]:
     """The labels of a form: the name of the field, and the words."""
     labels = re.findall(r'<label[^>]*? for="id_(\w+?)(?:_0)?"[^>]*>\s*([^<]+?)\s*</label>', page)
-    # Choices that are ticked have one label for all, which is for none of them.
-    legends = re.findall(r"<legend[^>]*>\s*([^<]+?)\s*</legend>.*?<input type=\"checkbox\" name=\"(\w+)\"", page, re.S)
-    return [*labels, *((name, words) for words, name in legends)]
+    # Choices to tick have one label for all of them, which is for none.
+    among = r"<label(?![^>]* for=)[^>]*>\s*([^<]+?)\s*</label>\s*<div[^>]*>.*?name=\"(\w+)\""
+    shared = re.findall(among, page, re.DOTALL)
+    return [*labels, *((name, words) for words, name in shared)]
 
 
 def _within(text: str, begin: str, end: str) -> str:

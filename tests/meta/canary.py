@@ -85,11 +85,10 @@ def sings(response: Any, word: str = CANARY) -> bool:
 
 def snapshot() -> dict[str, Any]:
     """Everything that stands in our tables and in the admin's log: equal as long as nobody writes."""
-    rows: dict[str, Any] = {
-        model._meta.label: list(model._base_manager.order_by("pk").values()) for model in [*MODELS, LogEntry]
-    }
+    tables: list[type[models.Model]] = [*MODELS, LogEntry]
+    rows: dict[str, Any] = {table._meta.label: list(table._base_manager.order_by("pk").values()) for table in tables}
     for model in MODELS:
         for field in model._meta.many_to_many:
-            through: Any = field.remote_field.through  # type: ignore[union-attr]  # the stubs know no relation here
+            through: Any = field.remote_field.through
             rows[f"{model._meta.label}.{field.name}"] = list(through._base_manager.order_by("pk").values())
     return rows

@@ -67,9 +67,9 @@ def through_add(world: World, stranger: Client, boss: Client, model: type[models
     if response.status_code not in (200, 403) or sings(response):
         yield f"GET: {response.status_code}"
     for inline in response.context["inline_admin_formsets"] if response.status_code == 200 else ():
-        for name, field in inline.formset.empty_form.fields.items():
-            offered = getattr(field, "queryset", None)
-            if offered is not None and offered.model in world and not field.widget.is_hidden and offered.exists():
+        for name, choice in inline.formset.empty_form.fields.items():
+            offered = getattr(choice, "queryset", None)
+            if offered is not None and offered.model in world and not choice.widget.is_hidden and offered.exists():
                 yield f"inline {inline.formset.prefix}: {name} offers a row"
     if response.status_code == 403:
         return
@@ -183,9 +183,9 @@ def through_autocomplete(world: World, stranger: Client, boss: Client) -> Iterat
         for field in model._meta.get_fields():
             if not getattr(field, "remote_field", None) or field.auto_created:
                 continue
-            asked = {
+            asked: dict[str, str] = {
                 "app_label": model._meta.app_label,
-                "model_name": model._meta.model_name,
+                "model_name": str(model._meta.model_name),
                 "field_name": field.name,
                 "term": "",
             }

@@ -18,7 +18,7 @@ class Hurried(float):
 
 
 # The rule retry > 3 x timeout is kept.
-Q_CLUSTER = {**CRASH_CLUSTER, "timeout": 3, "retry": 18, "guard_cycle": Hurried(0.2)}
+Q_CLUSTER = {**CRASH_CLUSTER, "timeout": 5, "retry": 18, "guard_cycle": Hurried(0.2)}
 
 CSPLAYBOOKS = {"RETRY_SECONDS": 1, "HEARTBEAT_SECONDS": 3}
 ALLOWED_HOSTS = ["testserver"]

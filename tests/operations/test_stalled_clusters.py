@@ -69,15 +69,20 @@ class Site:
         assert answer["ready"] == [503, {"status": "red"}]
         return found
 
+    def red_in_a_minute(self, *names: str) -> dict[str, dict[str, str]]:
+        """The same, while time goes on."""
+        self.let_a_minute_pass()
+        return self.red(*names)
+
     def let_a_minute_pass(self) -> None:
-        """The sweep is due again, as it is once a minute; answers nothing."""
+        """The sweep is due again, as it is once a minute."""
         Schedule.objects.filter(name="csplaybooks:sweep").update(next_run=timezone.now())
 
     def is_green(self) -> bool:
         """Whether nothing is red, while time goes on."""
         self.let_a_minute_pass()
         answer = self.ask()
-        return answer["report"]["status"] != "red" and answer["ready"] == [200, {"status": "ok"}]
+        return bool(answer["report"]["status"] != "red" and answer["ready"] == [200, {"status": "ok"}])
 
     def restart(self) -> None:
         """What the doctor says is to be done."""
@@ -106,6 +111,8 @@ def site(request: pytest.FixtureRequest, transactional_db: None, tmp_path: Path)
 
 def working(site: Site) -> Iterator[Site]:
     try:
+        # Before anybody can have died: who is the monitor is told by the order in which they came.
+        site.cluster.workers()
         wait_until(site.is_green, what="a green site")
         yield site
     finally:
@@ -132,7 +139,7 @@ def test_a_worker_is_killed_with_the_lock_of_the_queue(site: Site) -> None:
 
     # With Redis, django-q2 tells of each cluster how much it has fetched.
     names = ["sweep", "stalled_clusters"] if site.on_redis else ["sweep"]
-    red = wait_until(lambda: site.let_a_minute_pass() or site.red(*names), what="red")
+    red = wait_until(lambda: site.red_in_a_minute(*names), what="red")
     assert "says that it runs and stands still" in red["sweep"]["seen"]
     assert red["sweep"]["mend"].startswith(RESTART)
     # It says so indeed: all of it is there.
@@ -143,14 +150,14 @@ def test_a_worker_is_killed_with_the_lock_of_the_queue(site: Site) -> None:
 
 
 def test_the_monitor_is_killed(site: Site) -> None:
-    site.cluster.workers()
     monitor = site.cluster._monitor
     assert monitor is not None
     wait_until(lambda: waits_at_pipe(monitor), what="an idle monitor")
     site.cluster.kill_monitor()
 
+    # The broker tells after `timeout` x 3: by then it is done, or somebody has died.
     names = ["clusters"] if site.on_redis else ["clusters", "unreported_tasks"]
-    red = wait_until(lambda: site.let_a_minute_pass() or site.red(*names), what="red")
+    red = wait_until(lambda: site.red_in_a_minute(*names), what="red", seconds=60)
     assert "its monitor is dead" in red["clusters"]["seen"]
     assert {finding["mend"][: len(RESTART)] for finding in red.values()} == {RESTART}
     if not site.on_redis:
@@ -161,7 +168,6 @@ def test_the_monitor_is_killed(site: Site) -> None:
 
 
 def test_the_main_process_and_the_sentinel_are_killed(site: Site) -> None:
-    site.cluster.workers()
     main = psutil.Process(site.cluster.pid)
     (sentinel,) = children(main)
     kill(main)

@@ -79,12 +79,13 @@ class Scene:
         return user
 
     def _rows_of(self, model: type[models.Model]) -> dict[str, Any]:
-        if account_path(model) is None:
+        path = account_path(model)
+        if path is None:
             return {ANY: make(model)[0]}
         rows = {}
         for side in SIDES:
             [row] = make(model)
-            account_id = model._default_manager.filter(pk=row.pk).values_list(account_path(model), flat=True).get()
+            account_id = model._default_manager.filter(pk=row.pk).values_list(path, flat=True).get()
             self._care(account_id, *self.teams[side])
             mark(Q(pk=account_id), [Account], word_of(side))
             mark(Q(pk=row.pk), [model], word_of(side))

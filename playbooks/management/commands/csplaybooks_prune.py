@@ -66,6 +66,8 @@ class Command(BaseCommand):
         now = timezone.now()
         before = prune_before(now)
         until = before if options["until"] is None else midnight(options["until"])
+        if before is None and until is not None:
+            raise CommandError(f"--until {options['until']}: RETENTION_DAYS is 0, and all is kept for ever.")
         if before is None:
             self.stdout.write("RETENTION_DAYS is 0: signals, readings, intake batches and runs are kept for ever.")
         elif until is None or until > before:

@@ -1,0 +1,166 @@
+"""What the stand-alone site's settings make of the environment of several machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import InterfaceError, OperationalError, connection
+from django.test import RequestFactory, override_settings
+
+from csplaybooks import gunicorn_settings
+from csplaybooks.site_errors import server_error
+from csplaybooks.static_files import HashedWhereCollected
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+POSTGRESQL = "postgres://someone:word@db.example:5433/expansion"
+
+
+def answer(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program with just this environment."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=CHECKOUT,
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "SECRET_KEY": "for tests only", **environment},
+    )
+
+
+def setting(name: str, **environment: str) -> Any:
+    """A setting of the site as a process with just this environment reads it."""
+    told = answer(f"import json, csplaybooks.settings as site; print(json.dumps(site.{name}))", **environment)
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout)
+
+
+def test_sessions_ask_for_an_end_of_what_is_dead() -> None:
+    options = setting("DATABASES", DATABASE_URL=POSTGRESQL)["default"]["OPTIONS"]
+
+    assert options["tcp_user_timeout"] == 60_000
+    assert "-c tcp_keepalives_idle=30s" in options["options"]
+    assert "statement_timeout" not in options["options"]
+
+
+def test_options_in_the_address_win() -> None:
+    url = f"{POSTGRESQL}?connect_timeout=3&options=-c%20lock_timeout%3D5s"
+    options = setting("DATABASES", DATABASE_URL=url)["default"]["OPTIONS"]
+
+    assert options["connect_timeout"] == 3
+    assert options["options"] == "-c lock_timeout=5s"
+    assert options["keepalives_idle"] == 30
+
+
+def test_statements_end_under_a_web_server_only() -> None:
+    program = "import csplaybooks.wsgi; from django.conf import settings; print(settings.DATABASES['default'])"
+
+    assert "-c statement_timeout=30s" in answer(program, DATABASE_URL=POSTGRESQL).stdout
+    assert "-c statement_timeout=7s" in answer(program, DATABASE_URL=POSTGRESQL, STATEMENT_TIMEOUT="7").stdout
+    assert "statement_timeout" not in answer(program, DATABASE_URL=POSTGRESQL, STATEMENT_TIMEOUT="0").stdout
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_postgresql_takes_what_sessions_ask_for() -> None:
+    values = connection.settings_dict
+    options = setting("DATABASES", DATABASE_URL=POSTGRESQL, STATEMENT_TIMEOUT="30")["default"]["OPTIONS"]
+    with psycopg.connect(
+        host=values["HOST"],
+        port=values["PORT"],
+        user=values["USER"],
+        password=values["PASSWORD"],
+        dbname=values["NAME"],
+        **options,
+    ) as session:
+        found = {
+            name: (session.execute(f"SHOW {name}").fetchone() or [""])[0]
+            for name in (word.partition("=")[0] for word in options["options"].split(" ") if "=" in word)
+        }
+
+    assert found == {
+        "tcp_keepalives_idle": "30",
+        "tcp_keepalives_interval": "10",
+        "tcp_keepalives_count": "3",
+        "tcp_user_timeout": "1min",
+        "client_connection_check_interval": "10s",
+        "idle_in_transaction_session_timeout": "5min",
+        "lock_timeout": "50s",
+        "statement_timeout": "30s",
+    }
+
+
+def test_plugin_settings_come_from_the_environment() -> None:
+    found = setting(
+        "CSPLAYBOOKS",
+        CSPLAYBOOKS_TIME_ZONE="Europe/Berlin",
+        CSPLAYBOOKS_PAGE_SIZE="20",
+        CSPLAYBOOKS_AUTHENTICATION_CLASSES="one.A,two.B",
+        # As Kubernetes sets them for a service of that name.
+        CSPLAYBOOKS_SERVICE_HOST="10.0.0.1",
+    )
+
+    assert found == {"TIME_ZONE": "Europe/Berlin", "PAGE_SIZE": 20, "AUTHENTICATION_CLASSES": ["one.A", "two.B"]}
+
+
+def test_a_plugin_setting_that_is_none_is_left_to_the_checks() -> None:
+    assert setting("CSPLAYBOOKS", CSPLAYBOOKS_PAGE_SIZE="many") == {"PAGE_SIZE": "many"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"),
+    [("CLUSTER_WORKERS", "0", 1), ("STATEMENT_TIMEOUT", "soon", 0), ("HSTS_SECONDS", "-1", 0)],
+)
+def test_a_number_that_is_none_is_told_in_a_sentence(name: str, value: str, least: int) -> None:
+    told = answer("import csplaybooks.settings", **{"DATABASE_URL": POSTGRESQL, "HTTPS": "true", name: value})
+
+    assert told.stderr.endswith(
+        f"ImproperlyConfigured: {name} is '{value}'; it must be a whole number from {least} on.\n"
+    )
+
+
+def test_workers_and_what_they_fetch_grow_together() -> None:
+    cluster = setting("Q_CLUSTER", CLUSTER_WORKERS="6")
+
+    assert (cluster["workers"], cluster["queue_limit"]) == (6, 6)
+
+
+def test_a_name_has_its_hash_once_it_is_collected(tmp_path: Path) -> None:
+    backends = {"staticfiles": {"BACKEND": "csplaybooks.static_files.HashedWhereCollected"}}
+    with override_settings(STATIC_ROOT=str(tmp_path), STORAGES=backends):
+        before = HashedWhereCollected().url("csplaybooks/admin.css")
+        call_command("collectstatic", interactive=False, verbosity=0)
+        after = HashedWhereCollected().url("csplaybooks/admin.css")
+
+    assert before == "/static/csplaybooks/admin.css"
+    assert after.startswith("/static/csplaybooks/admin.")
+    assert len(after) == len(before) + 13
+    assert (tmp_path / after.removeprefix("/static/")).is_file()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(OperationalError("gone"), 503), (InterfaceError("closed"), 503), (ValueError("ours"), 500)]
+)
+def test_a_page_without_a_database_is_503(error: Exception, status: int) -> None:
+    try:
+        raise error
+    except Exception:  # noqa: BLE001 - as Django calls it
+        response = server_error(RequestFactory().get("/admin/"))
+
+    assert response.status_code == status
+    assert response.headers.get("Retry-After") == ("5" if status == 503 else None)
+
+
+def test_the_web_server_listens_here_only_and_ends_after_its_statements() -> None:
+    assert gunicorn_settings.bind == "127.0.0.1:8000"
+    assert gunicorn_settings.graceful_timeout > 30
+    unit = (CHECKOUT / "deploy" / "systemd" / "csplaybooks-web.service").read_text()
+    (grace,) = [int(line.partition("=")[2]) for line in unit.splitlines() if line.startswith("TimeoutStopSec=")]
+    assert grace > gunicorn_settings.graceful_timeout
