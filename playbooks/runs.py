@@ -30,19 +30,22 @@ from csplaybooks.signals.models import IntakeBatch, Reading, Signal
 logger = logging.getLogger("csplaybooks.runs")
 
 
-def run_triggers(*, now: datetime, full: bool = False) -> RunReport | None:
+def run_triggers(*, now: datetime, full: bool = False, wait: bool = True) -> RunReport | None:
     """Run the evaluator over what changed since the last run, or in full over all accounts.
 
     Answers None when nothing changed. Safe twice and at once: runs wait for each other, and what one has claimed the
-    next does not see. `now` becomes the run's moment, but never before the moment of the run before it, nor before
-    what it has claimed was told: while a run waits for the one before it, more comes in. Where it would have to look at
-    more accounts than `FULL_RUN_ACCOUNTS`, it claims what was told, looks at none, and asks for a round.
+    next does not see. Without `wait` it answers None, too, where another run is at work (on PostgreSQL; SQLite has one
+    writer anyway): whoever holds the lease of runs looks again when done.
+
+    `now` becomes the run's moment, but never before the moment of the run before it, nor before what it has claimed was
+    told: while a run waits for the one before it, more comes in. Where it would have to look at more accounts than
+    `FULL_RUN_ACCOUNTS`, it claims what was told, looks at none, and asks for a round.
     """
     if not full and not _anything_new(now):
         # Asked before the lease as well, so that idle pokes take no lock.
         return None
-    with holding("csplaybooks:run", now):
-        if not full and not _anything_new(now):
+    with holding("csplaybooks:run", now, wait=wait) as lease:
+        if lease is None or (not full and not _anything_new(now)):
             return None
         before = Run.objects.newest()
         run = Run.objects.create(kind=Run.Kind.FULL if full else Run.Kind.CHANGED, moment=now)

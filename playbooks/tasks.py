@@ -14,17 +14,37 @@ from csplaybooks.playbooks.acts.pruning import prune_a_little
 from csplaybooks.playbooks.heartbeats import SWEEP
 from csplaybooks.playbooks.leases import beat, due
 from csplaybooks.playbooks.pipeline import sweep as sweeping
+from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.rounds import revive_round, run_next_part
 from csplaybooks.playbooks.runs import judge_held, run_triggers
 
 logger = logging.getLogger("csplaybooks.tasks")
 
+#: The most runs over what changed that one task makes.
+MOST_RUNS = 10
+
+
+def _catch_up() -> str:
+    """Runs over what changed until nothing is new; names them, or answers an empty text.
+
+    A worker that finds another at a run goes on with other work instead of waiting for it. So whoever has held the
+    lease of runs looks once more when it is free: what came in meanwhile has had its poke already.
+    """
+    runs = []
+    while (report := run_triggers(now=timezone.now(), wait=False)) is not None:
+        runs.append(f"run {report.run_id}")
+        if len(runs) == MOST_RUNS:
+            # News without end: another task goes on, before this one has used up its time.
+            poke("run_changed")
+            break
+    return ", ".join(runs)
+
 
 def run_changed() -> str:
     """Evaluate what changed, then carry the matches through."""
-    report = run_triggers(now=timezone.now())
+    runs = _catch_up()
     moved = sweeping.work(now=timezone.now())
-    return f"run {report.run_id}, {moved} moved" if report else f"nothing changed, {moved} moved"
+    return f"{runs or 'nothing changed'}, {moved} moved"
 
 
 def run_full() -> str:
@@ -35,6 +55,7 @@ def run_full() -> str:
         if not due("csplaybooks:full_run", timedelta(minutes=csplaybooks_settings.FULL_RUN_MINUTES), now):
             return "not due"
         report = run_triggers(now=now, full=True)
+    _catch_up()
     sweeping.work(now=timezone.now())
     return f"run {report.run_id}" if report else "nothing"
 
@@ -42,6 +63,7 @@ def run_full() -> str:
 def run_round() -> str:
     """Evaluate the next part of a round over all accounts, then carry the matches through."""
     report = run_next_part(now=timezone.now())
+    _catch_up()
     sweeping.work(now=timezone.now())
     return f"run {report.run_id}" if report else "no round"
 
@@ -63,9 +85,10 @@ def sweep() -> str:
     """
     now = timezone.now()
     steps: dict[str, Callable[[], object]] = {
-        "run": lambda: run_triggers(now=now),
         "round": lambda: revive_round(now=now),
         "freed": lambda: judge_held(now=now),
+        # After what holds the lease of runs.
+        "run": _catch_up,
         "expired": lambda: sweeping.expire_plays(now=now),
         "woken": lambda: sweeping.wake_plays(now=now),
         "moved": lambda: sweeping.work(now=timezone.now()),

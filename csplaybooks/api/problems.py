@@ -28,7 +28,7 @@ from typing import Any
 
 from django.core import exceptions as django_exceptions
 from django.core.signals import got_request_exception
-from django.db import IntegrityError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models import ProtectedError, RestrictedError
 from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
@@ -193,7 +193,7 @@ def as_problem(exc: Exception) -> Problem:
             )
         case IntegrityError():
             return Problem(status=409, code="conflict", message="This contradicts what is stored; nothing was changed.")
-        case OperationalError():
+        case OperationalError() | InterfaceError():
             # Locked, gone, or two transactions in each other's way: the same request may well succeed next
             # time.
             return Problem(

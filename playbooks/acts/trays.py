@@ -30,7 +30,7 @@ def put_back(*, model: type[Match] | type[Play], ids: Iterable[int], now: dateti
     # Locked, so that of two people who put a row back at once one writes its line.
     stuck = model.objects.stuck().filter(pk__in=list(ids)).select_related(*_LABELS[model])
     rows: list[Any] = list(stuck.select_for_update(no_key=True, of=("self",)).order_by("pk"))
-    done = retry_stuck(model, [row.pk for row in rows])
+    done = retry_stuck(model, [row.pk for row in rows], now=now)
     if not done:
         return 0
     write_timeline(

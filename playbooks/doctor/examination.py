@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 
-from csplaybooks.playbooks.doctor import clusters, database, schedules, waiting
+from csplaybooks.playbooks.doctor import clusters, database, retention, schedules, waiting
 from csplaybooks.playbooks.doctor.findings import MIGRATE, Finding, Level, Look, Question
 
 logger = logging.getLogger("csplaybooks.doctor")
@@ -48,6 +48,7 @@ EVERYTHING = (
     Question("stalled_clusters", clusters.stalled),
     Question("tray", waiting.tray),
     Question("run_errors", waiting.run_errors),
+    Question("retention", retention.retention),
 )
 
 #: A statement of the doctor that takes longer than this, in milliseconds, is given up (PostgreSQL).

@@ -93,7 +93,10 @@ def _forget_attempts(model: Any, ids: Sequence[int]) -> None:
     model.objects.filter(pk__in=ids, attempts__gt=0).update(attempts=0, last_error="", next_try_at=None)
 
 
-def retry_stuck(model: Any, ids: Sequence[int]) -> int:
-    """Put rows of the tray back into their queue, with all their attempts before them; answers how many."""
+def retry_stuck(model: Any, ids: Sequence[int], *, now: datetime) -> int:
+    """Put rows of the tray back into their queue, with all their attempts before them; answers how many.
+
+    They wait since `now`: they have not been late meanwhile.
+    """
     stuck: WorkQuerySet = model.objects.stuck().filter(pk__in=ids)
-    return stuck.update(stuck_at=None, next_try_at=None, attempts=0, last_error="")
+    return stuck.update(stuck_at=None, next_try_at=now, attempts=0, last_error="")

@@ -12,7 +12,9 @@ import pytest
 from django.db import connection, transaction
 
 from csplaybooks.accounts.models import Account
+from csplaybooks.playbooks import tasks
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
+from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.models import ClockEvent, Match, Play, Playbook, Run
 from csplaybooks.playbooks.pipeline import opening
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
@@ -23,7 +25,7 @@ from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.pipeline.watcher import watch_clocks
 from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
-from csplaybooks.signals.models import Signal
+from csplaybooks.signals.models import IntakeBatch, Signal
 from tests.crash.clusters import wait_until
 from tests.crash.company import assert_all_once, attempts, make_company, readings, signals
 
@@ -207,3 +209,37 @@ def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ri
     assert not queue.exists()
     assert Play.objects.count() == 3
     assert attempts() == 0
+
+
+@pytest.mark.postgresql
+def test_a_task_goes_on_while_another_runs_and_whoever_runs_looks_again(names):
+    """Nothing is lost although the poke of what came in meanwhile found the lease taken."""
+    take_in_signals(items=signals(names[:1], NOW), now=NOW)
+    with holding("csplaybooks:run", NOW):
+        assert at_once(tasks.run_changed) == ["nothing changed, 0 moved"]
+    assert IntakeBatch.objects.unclaimed().exists()
+
+    def judge_late(*, now: datetime) -> int:
+        # While this step holds the lease, more comes in, and its own poke is turned away.
+        with holding("csplaybooks:run", now):
+            at_once(lambda: take_in_signals(items=signals(names[1:2], NOW), now=NOW))
+            assert at_once(tasks.run_changed) == ["nothing changed, 0 moved"]
+        return 0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "judge_held", judge_late)
+        tasks.sweep()
+    assert not IntakeBatch.objects.unclaimed().exists()
+
+
+def test_many_threads_that_carry_news_through_as_tasks_leave_none(names):
+    def take_in(part: list[str]) -> Callable[[], Any]:
+        def task() -> None:
+            for name in part:
+                take_in_signals(items=signals([name], NOW), now=NOW)
+                tasks.run_changed()
+
+        return task
+
+    at_once(*[take_in(names[number::CREW]) for number in range(CREW)])
+    assert not IntakeBatch.objects.unclaimed().exists()

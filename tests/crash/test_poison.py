@@ -59,7 +59,7 @@ def test_a_match_that_opens_no_play(names):
     assert_given_up_in_the_end(open_plays, match, "ValueError: 'by pigeon' is not a valid Route")
 
     Match.objects.filter(pk=match.pk).update(ceiling="")
-    assert retry_stuck(Match, [match.pk]) == 1
+    assert retry_stuck(Match, [match.pk], now=NOW) == 1
     for worker in (open_plays, assign_owners, start_clocks):
         worker(now=NOW + timedelta(days=1))
     assert_all_once(names)
@@ -86,7 +86,7 @@ def test_a_play_that_gets_no_owner(names):
     assert_given_up_in_the_end(assign_owners, play, "ValueError: 'by pigeon' is not a valid Route")
 
     Play.objects.filter(pk=play.pk).update(route=route)
-    assert retry_stuck(Play, [play.pk]) == 1
+    assert retry_stuck(Play, [play.pk], now=NOW) == 1
     for worker in (assign_owners, start_clocks):
         worker(now=NOW + timedelta(days=1))
     assert_all_once(names)
@@ -103,7 +103,7 @@ def test_a_play_that_gets_no_clocks(names):
     assert_given_up_in_the_end(start_clocks, play, "KeyError")
 
     owned.save(force_insert=True)
-    assert retry_stuck(Play, [play.pk]) == 1
+    assert retry_stuck(Play, [play.pk], now=NOW) == 1
     start_clocks(now=NOW + timedelta(days=1))
     assert_all_once(names)
 
@@ -125,7 +125,7 @@ def test_retry_leaves_rows_alone_that_are_not_stuck(names):
     assert match is not None
     later = NOW + timedelta(hours=1)
     Match.objects.filter(pk=match.pk).update(attempts=2, next_try_at=later)
-    assert retry_stuck(Match, [match.pk]) == 0
+    assert retry_stuck(Match, [match.pk], now=NOW) == 0
     match.refresh_from_db()
     assert (match.attempts, match.next_try_at) == (2, later)
     assert not Clock.objects.exists()

@@ -70,7 +70,7 @@ SHOWN: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (Interval, ("play__account__name", "seq", "owner__name", "stage", "state", "valid_from", "valid_to")),
     (Touch, ("play__account__name", "channel", "direction", "at", "by_member__name", "note")),
     (Credit, ("play__account__name", "movement__external_id", "amount_minor", "credited_at")),
-    (Run, ("kind", "moment", "accounts", "counts")),
+    (Run, ("kind", "moment", "accounts")),
     (Clock, ("play__account__name", "play__motion", "target", "state", "due_at", "done_at")),
 )
 

@@ -219,5 +219,5 @@ def test_the_live_mode_finds_where_to_tell_a_story(grown_up: Told, django_assert
         work(now=SUNDAY)
         for story in cast.stories[:10]:
             opened = Play.objects.filter(opened_at=SUNDAY, account__identities__external_id=story["account"])
-            assert [play.playbook.name for play in opened] == [story["line"].rpartition(": ")[2].rstrip(".")]
+            assert story["line"].rpartition(": ")[2].rstrip(".") in {play.playbook.name for play in opened}
         transaction.set_rollback(True)

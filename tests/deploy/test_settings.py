@@ -89,7 +89,7 @@ def test_postgresql_takes_what_sessions_ask_for() -> None:
         "tcp_keepalives_idle": "30",
         "tcp_keepalives_interval": "10",
         "tcp_keepalives_count": "3",
-        "tcp_user_timeout": "1min",
+        "tcp_user_timeout": "60000",  # shown by the socket, in milliseconds
         "client_connection_check_interval": "10s",
         "idle_in_transaction_session_timeout": "5min",
         "lock_timeout": "50s",

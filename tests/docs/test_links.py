@@ -51,6 +51,7 @@ OTHERS = frozenset(
         "SILENCED_SYSTEM_CHECKS",
         "TOKEN",
         "USE_TZ",
+        "VACUUM",
         "VALUE",
     }
 )

@@ -150,7 +150,7 @@ def test_without_a_default_calendar_plays_with_working_hours_wait_and_the_others
     assert (working.attempts, working.stuck_at) == (5, NOW + 4 * MINUTE)
     assert start_clocks(now=NOW + DAY) == 0
     Calendar.objects.update(is_default=True)
-    assert retry_stuck(Play, [working.pk]) == 1
+    assert retry_stuck(Play, [working.pk], now=NOW) == 1
     assert start_clocks(now=NOW + DAY) == 1
     assert clock_of(working).started_at == NOW
     assert broken() == []

@@ -183,7 +183,7 @@ def test_one_bad_match_does_not_stop_the_others_and_ends_in_the_tray(
     bad.refresh_from_db()
     assert (bad.attempts, bad.stuck_at) == (5, NOW + 4 * MINUTE)
     assert list(Match.objects.stuck()) == [bad]
-    assert retry_stuck(Match, [bad.pk, good.pk]) == 1
+    assert retry_stuck(Match, [bad.pk, good.pk], now=NOW) == 1
     assert open_plays(now=NOW + timedelta(days=1)) == 1
     bad.refresh_from_db()
     assert (bad.state, bad.attempts, bad.last_error) == ("fired", 0, "")

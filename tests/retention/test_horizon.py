@@ -10,6 +10,8 @@ from django.core.exceptions import ValidationError
 
 from csplaybooks.accounts.factories import AccountFactory
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
+from csplaybooks.playbooks.doctor.findings import Level, Look
+from csplaybooks.playbooks.doctor.retention import retention
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
 from csplaybooks.playbooks.factories import PlaybookVersionFactory
@@ -209,8 +211,13 @@ def test_running_versions_that_look_further_back_are_named(settings):
     [fault] = too_far()
     assert (fault.version, fault.path) == (version, "triggers/0/any/0/all/0/window_days")
     assert "kept for 10 days" in fault.message
+    [finding] = retention(Look(NOW))
+    assert (finding.name, finding.level) == ("retention", Level.WARN)
+    assert finding.seen.startswith(f"{version}: triggers/0/any/0/all/0/window_days looks 30 days back")
+    assert "the last 30 days are kept" in finding.mend
     settings.CSPLAYBOOKS = {"RETENTION_DAYS": 30}
     assert too_far() == []
+    assert [finding.level for finding in retention(Look(NOW))] == [Level.OK]
     settings.CSPLAYBOOKS = {"RETENTION_DAYS": 0}
     assert too_far() == []
     version.playbook.is_active = False

@@ -156,6 +156,30 @@ def test_an_item_and_its_corrections_go_together_when_the_last_of_them_has_come(
     assert stored_signal_sums()["account-0", "kind-0", date(2026, 11, 1)] == (2, 1)
 
 
+@pytest.mark.parametrize("limit", [1, 5])
+def test_of_readings_at_one_instant_the_one_stored_later_is_the_last_whatever_the_batches(limit):
+    *_, last = write(Reading, [Told(0, 0, LAST, used=used) for used in (5, 9, 7)], [True])
+    prune_all(NOW, limit=limit)
+    levels = ReadingDay.objects.get()
+    assert (levels.last_row, levels.last_used_milli, levels.last_at) == (last.pk, 7, LAST)
+    assert (levels.count, levels.greatest_used_milli, levels.least_used_milli) == (3, 9, 5)
+
+
+def test_the_last_reading_is_one_that_counts():
+    history = [
+        *(Told(0, 0, LAST, used=9, limit=9), Told(0, 0, LAST - DAY / 24, used=2, corrects=0)),  # moved back
+        *(Told(1, 0, LAST, used=9, limit=9), Told(1, 0, LAST, used=8, corrects=2, void=True)),
+    ]
+    write(Reading, history, [True])
+    prune_all(NOW)
+    levels = ReadingDay.objects.get(account__name="account-0")
+    assert (levels.rows, levels.count, levels.last_at) == (2, 1, LAST - DAY / 24)
+    assert (levels.last_used_milli, levels.last_limit_milli) == (2, None)
+    assert (levels.greatest_used_milli, levels.greatest_limit_milli) == (2, None)
+    nothing = ReadingDay.objects.get(account__name="account-1")
+    assert (nothing.rows, nothing.count, nothing.last_at, nothing.greatest_used_milli) == (2, 0, None, None)
+
+
 def test_until_leaves_later_days():
     write(Signal, [Told(0, 0, LAST - days * DAY) for days in range(3)], [True])
     assert len(prune_all(NOW, until=datetime(2026, 11, 3, tzinfo=UTC))) == 1

@@ -233,7 +233,7 @@ def _require_free(host: str, port: int) -> None:
 def _web_server(host: str, port: int) -> list[str]:
     module, _, application = settings.WSGI_APPLICATION.rpartition(".")
     command = [sys.executable, "-m", "gunicorn", "--bind", f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
-    command += ["--workers", "1", "--threads", "2"]
+    command += ["--workers", "1", "--threads", "2", "--log-level", "warning"]
     if int(importlib.metadata.version("gunicorn").partition(".")[0]) >= 25:
         # One socket for all servers of a user: two demos would share it.
         command.append("--no-control-socket")
@@ -245,6 +245,8 @@ def _environment(host: str) -> dict[str, str]:
     environment = dict(os.environ)
     environment["DJANGO_SETTINGS_MODULE"] = settings.SETTINGS_MODULE
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (sys.path[0], environment.get("PYTHONPATH"))))
+    # Else what the live mode says would drown in what it does.
+    environment.setdefault("LOG_LEVEL", "WARNING")
     environment.setdefault("ALLOWED_HOSTS", ",".join(dict.fromkeys((*settings.ALLOWED_HOSTS, _in_url(host)))))
     return environment
 
