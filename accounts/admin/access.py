@@ -41,6 +41,16 @@ class ApiTokenForm(ActForm):
         model = ApiToken
         fields = ("name", "scopes", "limited_to_accounts", "accounts", "expires_at")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Nobody hands out more than they may do themselves; the act says so, too.
+        scopes: Any = self.fields["scopes"]
+        scopes.choices = [
+            (scope, label)
+            for scope, label in scopes.choices
+            if self.viewer is not None and self.viewer.has_perm(ApiToken.PERMISSIONS[scope])
+        ]
+
     def clean(self) -> dict[str, Any]:
         """Accounts are chosen exactly where the token is limited to them."""
         data = super().clean() or self.cleaned_data

@@ -248,6 +248,12 @@ class AccountAdmin(Export, ActAdmin):
     actions = ("export_csv",)
     inlines = (IdentityInline, HoldingInline, ChampionInline)
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """No list tells whether an account that the person may not see is the parent of one that they see."""
+        if lookup.split("__", 1)[0] in ("parent", "parent_id", "merged_into", "merged_into_id"):
+            return False
+        return super().lookup_allowed(lookup, value, request)
+
     lifecycle = _fact("lifecycle")
     segment = _fact("segment")
     region = _fact("region")

@@ -179,6 +179,9 @@ def as_problem(exc: Exception) -> Problem:
             return Problem(status=404, code="not_found", message="Nothing was found here.")
         case django_exceptions.PermissionDenied():
             return Problem(status=403, code="permission_denied", message="You may not do this.")
+        case django_exceptions.ValidationError(code="conflict"):
+            # Of an act that somebody else was first with; telling it by its code, as acts live in the rooms.
+            return Problem(status=409, code="conflict", message=" ".join(exc.messages))
         case django_exceptions.ValidationError():
             return _from_validation(get_error_detail(exc))
         case django_exceptions.RequestDataTooBig():

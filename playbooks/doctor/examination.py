@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 
-from csplaybooks.playbooks.doctor import clusters, database, retention, schedules, waiting
+from csplaybooks.playbooks.doctor import clusters, database, retention, schedules, team, waiting
 from csplaybooks.playbooks.doctor.findings import MIGRATE, Finding, Level, Look, Question
 
 logger = logging.getLogger("csplaybooks.doctor")
@@ -49,6 +49,7 @@ EVERYTHING = (
     Question("tray", waiting.tray),
     Question("run_errors", waiting.run_errors),
     Question("retention", retention.retention),
+    Question("team", team.team),
 )
 
 #: A statement of the doctor that takes longer than this, in milliseconds, is given up (PostgreSQL).

@@ -187,6 +187,13 @@ def test_champions_of_others_do_not_come_to_a_review(csm, accounts):
     assert completed(csm, Qbr, "attendees") == {"Ada (Own)"}
 
 
+@pytest.mark.parametrize("lookup", ["parent", "parent__id__exact", "parent_id", "merged_into", "merged_into__pk"])
+def test_parent_that_is_not_seen_cannot_be_asked_for(csm, accounts, lookup):
+    Account.objects.filter(pk=accounts["own"].pk).update(parent=accounts["theirs"])
+    response = csm.get(url(Account, "changelist"), {lookup: accounts["theirs"].pk})
+    assert response.status_code == 400
+
+
 def test_parent_that_is_not_seen_has_no_name(csm, accounts, boss):
     Account.objects.filter(pk=accounts["own"].pk).update(parent=accounts["theirs"])
     page = url(Account, "change", accounts["own"].pk)

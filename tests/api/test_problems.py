@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
+from csplaybooks.accounts.acts.errors import Conflict
 from csplaybooks.api.problems import FieldError, Problem, json_pointer, plain_text
 from csplaybooks.api.views import ApiView, not_found_view
 from tests.api.doubles import HeaderAuthentication, SilentAuthentication, authentication, body_of, problem_of
@@ -230,6 +231,12 @@ def test_errors_of_models_are_told_too():
         ("/name", "bad", "No name."),
         ("", "invalid", "Not so."),
     ]
+
+
+def test_an_act_that_came_second_is_a_conflict():
+    error = Conflict("Acme", expected=3)
+    document = problem_of(raising(lambda: error), 409, "conflict")
+    assert document["message"] == "Acme has changed since version 3; read it again."
 
 
 def test_errors_of_acts_are_told_in_their_own_words():

@@ -20,7 +20,7 @@ from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
 from django_q.tasks import async_task
 
-from csplaybooks.accounts.factories import ChangeFactory
+from csplaybooks.accounts.factories import ChangeFactory, TeamMemberFactory
 from csplaybooks.playbooks import heartbeats, tasks
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.doctor import Level, Report, examine
@@ -666,3 +666,16 @@ def test_spans_in_words(seconds: int, words: str) -> None:
 
 def test_the_worst_finding_is_the_report_s() -> None:
     assert Report(NOW, []).level == Level.OK
+
+
+def test_people_who_cannot_do_what_their_role_asks_are_named():
+    well()
+    assert named(examine(now=NOW), "team") == [Level.OK]
+    TeamMemberFactory(name="Carla", user=User.objects.create_user("carla", is_staff=True))
+    report = examine(now=NOW)
+    assert Level.WARN in named(report, "team")
+    assert any("carla lacks the group" in finding.seen for finding in report.findings if finding.name == "team")
+
+
+def named(report: Report, name: str) -> list[Level]:
+    return [finding.level for finding in report.findings if finding.name == name]

@@ -52,6 +52,7 @@ def finish_rounds(now: datetime = NOW) -> list[int]:
 
 def test_more_accounts_than_one_run_may_look_at_are_looked_at_in_parts(ready):
     report = run_triggers(now=NOW + DAY, full=True)
+    assert report is not None
     assert (report.accounts, report.matched) == (0, 0)
     run = Run.objects.get(pk=report.run_id)
     assert (run.kind, str(run.round), run.versions == {}) == ("changed", f"round {run.round_id}", False)
@@ -67,6 +68,7 @@ def test_as_many_accounts_as_one_run_may_look_at_need_no_round(ready, settings):
     settings.CSPLAYBOOKS = {"FULL_RUN_ACCOUNTS": 5}
     before = Round.objects.count()
     report = run_triggers(now=NOW + DAY, full=True)
+    assert report is not None
     assert report.accounts == 5
     assert Round.objects.count() == before
 
@@ -92,6 +94,7 @@ def test_news_goes_on_between_two_parts_and_every_run_replays(ready):
     gate_hits("acme", 3)
     gate_hits("echo", 3)
     report = run_triggers(now=NOW + DAY)
+    assert report is not None
     assert report.opened == 2
     later = [run for run in Run.objects.order_by("pk") if run.pk >= report.run_id]
     finish_rounds(NOW + DAY)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import models
-from django.db.models import Count, F, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, QuerySet
 from django.db.models.expressions import RawSQL
 
 from csplaybooks.signals.intake.storing import connection_of
@@ -94,18 +94,20 @@ def add_up(
 def count_on(model: type[models.Model], field: str, rows: QuerySet[Any], relation: str) -> None:
     """Add to `field` of each row of `model` how many of `rows` point at it by `relation`."""
     connection = connection_of(model)
-    if connection.vendor == "sqlite":
-        # Older ones know no UPDATE ... FROM.
-        own = rows.filter(**{relation: OuterRef("pk")}).values(relation).annotate(n=Count("pk")).values("n")
-        touched = model._default_manager.filter(pk__in=rows.values(relation))
-        touched.update(**{field: F(field) + Subquery(own)})
-        return
     quote = connection.ops.quote_name
-    column = quote(field)
-    sql, params = sql_of(rows.annotate(target=F(f"{relation}_id")).values("target").annotate(n=Count("pk")))
-    statement = (
-        f"UPDATE {quote(model._meta.db_table)} AS touched SET {column} = touched.{column} + counted.n"  # noqa: S608
-        f" FROM ({sql}) counted WHERE counted.target = touched.id"
-    )
+    table, column = quote(model._meta.db_table), quote(field)
+    counted = rows.annotate(target=F(f"{relation}_id")).values("target").annotate(n=Count("pk"))
     with connection.cursor() as cursor:
-        cursor.execute(statement, params)
+        if connection.vendor == "sqlite":
+            # Not all versions know UPDATE ... FROM, and a subquery for each row would go through all of `rows`.
+            cursor.executemany(
+                f"UPDATE {table} SET {column} = {column} + %s WHERE id = %s",  # noqa: S608 - see the module
+                counted.values_list("n", "target"),
+            )
+            return
+        sql, params = sql_of(counted)
+        cursor.execute(
+            f"UPDATE {table} AS touched SET {column} = touched.{column} + counted.n"  # noqa: S608 - see the module
+            f" FROM ({sql}) counted WHERE counted.target = touched.id",
+            params,
+        )
