@@ -29,10 +29,12 @@ PAIRS = {"3.11": "django>=5.2,<5.3", "3.13": "django>=6.1,<6.2"}
 #: have been run by `make test` wherever that was run.
 PROCESSES = (
     "tests/browser",
+    "tests/bench",
     "tests/cluster",
     "tests/crash",
     "tests/demo",
-    "tests/docs/test_start_site.py",
+    "tests/deploy",
+    "tests/docs",
     "tests/host_site",
     "tests/operations/test_stalled_clusters.py",
     "tests/packaging",

@@ -9,7 +9,7 @@ from typing import Any
 
 from csplaybooks.conf import company_time_zone, csplaybooks_settings
 from csplaybooks.playbooks.guards import guards
-from csplaybooks.playbooks.measures import Known, get_measure
+from csplaybooks.playbooks.measures import Known, get_measure, measures
 from csplaybooks.playbooks.models import Playbook, PlaybookVersion
 from csplaybooks.signals.models import Meter
 
@@ -22,7 +22,10 @@ class Forgotten(ValueError):
 
 @dataclass(frozen=True)
 class TooFar:
-    """A running version that looks further back than `RETENTION_DAYS`: where its document says so, and in words."""
+    """A running version that looks further back than `RETENTION_DAYS`, or nobody knows how far.
+
+    Where its document says so, and in words.
+    """
 
     version: PlaybookVersion
     path: str
@@ -104,7 +107,7 @@ def _too_far(span: timedelta, kept: int) -> str:
 
 
 def too_far() -> list[TooFar]:
-    """What running versions look at that lies further back than `RETENTION_DAYS`; two queries.
+    """What running versions look at that lies further back than `RETENTION_DAYS`, or nobody knows where; two queries.
 
     Nothing of it is pruned while they run (see `csplaybooks.playbooks.acts.pruning`).
     """
@@ -112,18 +115,53 @@ def too_far() -> list[TooFar]:
     if not kept:
         return []
     return [
-        TooFar(version, path, _too_far(span, kept)) for version, path, span in _running_reaches() if span > kept * _DAY
+        TooFar(version, path, _unknown(path) if span is None else _too_far(span, kept))
+        for version, path, span in _running_reaches()
+        if span is None or span > kept * _DAY
     ]
 
 
-def days_needed() -> int:
-    """How many days of signals and readings the running versions look at; two queries."""
-    return max((-(-span // _DAY) for _, _, span in _running_reaches()), default=0)
+def days_needed() -> int | None:
+    """How many days of signals and readings the running versions look at; None: nobody knows, so all. Two queries."""
+    spans = [span for _, _, span in _running_reaches()]
+    known = [span for span in spans if span is not None]
+    return max((-(-span // _DAY) for span in known), default=0) if len(known) == len(spans) else None
 
 
-def _running_reaches() -> Iterable[tuple[PlaybookVersion, str, timedelta]]:
+def needed_in_words() -> str:
+    """What of signals and readings is kept for the running versions, such as `the last 730 days are kept`."""
+    days = days_needed()
+    return "everything is kept" if days is None else f"the last {days_in_words(days * _DAY)} are kept"
+
+
+def _unregistered(document: Mapping[str, Any]) -> Iterator[str]:
+    """The places in a document that name a measure or a guard which is not registered (any more): how far these look
+    back nobody can tell."""
+    known = measures()
+    for t, trigger in enumerate(document["triggers"]):
+        for g, group in enumerate(trigger["any"]):
+            for c, settings in enumerate(group["all"]):
+                if settings["measure"] not in known:
+                    yield f"triggers/{t}/any/{g}/all/{c}/measure"
+    there = {guard.key for guard in guards()}
+    yield from (f"guards/{key}" for key, given in document["guards"].items() if given != "off" and key not in there)
+
+
+def _unknown(path: str) -> str:
+    kind = "guard" if path.startswith("guards/") else "measure"
+    return (
+        f"names a {kind} that is not registered, so nobody knows how far back it looks: register it in every process "
+        "of the site, or publish a version without it"
+    )
+
+
+def _running_reaches() -> Iterable[tuple[PlaybookVersion, str, timedelta | None]]:
+    """Version, path and how far back it looks there; None where nobody can tell, and then nothing else of it."""
     max_age_days = dict(Meter.objects.order_by().values_list("key", "max_age_days"))
     for playbook in Playbook.objects.running().select_related("published").order_by("pk"):
         version = playbook.published
+        if unregistered := list(_unregistered(version.document)):
+            yield from ((version, path, None) for path in unregistered)
+            continue
         for path, span in reaches(version.document, max_age_days):
             yield version, path, span

@@ -49,7 +49,7 @@ RIGHTS: Mapping[type[Model], tuple[str, str, str, str, str]] = MappingProxyType(
     who.Champion:         ("vac", "vac", "vac",               "",          "v"),
     who.ChampionChange:   ("v",   "v",   "v",                 "",          "v"),
     who.Change:           ("",    "",    "",                  "v",         "v"),
-    who.Entitlement:      ("v",   "v",   "v",                 "v",         "v"),
+    who.Entitlement:      ("v",   "v",   "vac",               "v",         "v"),
     who.Feature:          ("v",   "v",   "vac",               "v",         "v"),
     who.Finding:          ("vac", "va",  "vac",               "",          "v"),
     who.FindingState:     ("v",   "v",   "v",                 "",          "v"),

@@ -24,6 +24,7 @@ from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run, Trigger
 from csplaybooks.playbooks.pokes import poke
+from csplaybooks.playbooks.reach import Forgotten
 from csplaybooks.playbooks.rounds import MOST_LISTED_ACCOUNTS, ask_for_round, too_many_for_one_run
 from csplaybooks.signals.models import IntakeBatch, Reading, Signal
 
@@ -123,19 +124,27 @@ def changed_accounts(run: Run) -> list[int] | None:
 
 
 def looked_at(run: Run) -> list[int] | None:
-    """The accounts that a recorded run looked at, by id; None for all."""
+    """The accounts that a recorded run looked at, by id; None for all.
+
+    Raises Forgotten where some of what it was told has been pruned, so that they cannot all be named any more.
+    """
     if run.kind == Run.Kind.FULL:
         return None
     if run.kind == Run.Kind.PART:
         within = Account.objects.filter(pk__gte=run.first_account, pk__lte=run.last_account)
         return list(within.order_by("pk").values_list("pk", flat=True))
-    return changed_accounts(run) if run.round_id is None else []
+    if run.round_id is not None:
+        return []
+    accounts = changed_accounts(run)
+    if accounts is not None and len(accounts) != run.accounts:
+        raise Forgotten(f"{run} looked at {run.accounts:,} accounts for what it was told, some of which is pruned.")
+    return accounts
 
 
 def replay_run(run: Run) -> dict[int, list[int]]:
     """Ask again what a run asked, with its moment, its mark and its versions: account ids by trigger id.
 
-    Equals `matches_after(run)` exactly, whatever has arrived since.
+    Equals `matches_after(run)` exactly, whatever has arrived since. Raises Forgotten where what it looked at is pruned.
     """
     known = Known.from_json(run.pk, run.inputs)
     accounts = looked_at(run)

@@ -31,13 +31,15 @@ def days_before(now: datetime, days: int) -> datetime | None:
         return None
 
 
-def to_prune_before(now: datetime, *, at_least_days: int = 0) -> datetime | None:
+def to_prune_before(now: datetime, *, at_least_days: int | None = 0) -> datetime | None:
     """What occurred before this is to be pruned; None for nothing.
 
-    `at_least_days` are kept even where `RETENTION_DAYS` is less.
+    `at_least_days` are kept even where `RETENTION_DAYS` is less; None keeps all.
     """
     days = csplaybooks_settings.RETENTION_DAYS
-    return days_before(now, max(days, at_least_days) + MARGIN_DAYS) if days else None
+    if not days or at_least_days is None:
+        return None
+    return days_before(now, max(days, at_least_days) + MARGIN_DAYS)
 
 
 def newest_pruned() -> QuerySet[PrunedDay]:

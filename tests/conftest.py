@@ -16,11 +16,30 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("csplaybooks")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked ``postgresql`` where the tests run on SQLite."""
-    if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-        return
-    skip = pytest.mark.skip(reason="needs PostgreSQL")
+#: Folders and files whose answers do not depend on the database. They are run on SQLite alone; what they read is asked
+#: of PostgreSQL by the tests of the rooms.
+ANY_DATABASE = (
+    "tests/checks",
+    "tests/deploy",
+    "tests/docs",
+    "tests/logs",
+    "tests/meta/test_strangers.py",
+    "tests/meta/test_writes.py",
+    "tests/packaging",
+    "tests/roles/test_matrix.py",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what is marked ``postgresql`` on SQLite, and what asks nothing of the database on PostgreSQL."""
+    on_postgresql = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql"
+    needs_postgresql = pytest.mark.skip(reason="needs PostgreSQL")
+    once = pytest.mark.skip(reason="the same on every database: run on SQLite")
     for item in items:
-        if item.get_closest_marker("postgresql"):
-            item.add_marker(skip)
+        if not on_postgresql:
+            if item.get_closest_marker("postgresql"):
+                item.add_marker(needs_postgresql)
+        elif item.path.relative_to(config.rootpath).as_posix().startswith(ANY_DATABASE):
+            # Asked for by name it is run all the same.
+            if not any(word.startswith("tests/") for word in config.invocation_params.args):
+                item.add_marker(once)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import django.db.models.deletion
 from django.db import migrations, models
 from django.utils import timezone
+
+
+def forget_lines_about_the_house(apps: Any, schema_editor: Any) -> None:
+    """On the way back: lines without an account have no place in the table as it was."""
+    entries = apps.get_model("csplaybooks_accounts", "TimelineEntry")._base_manager
+    entries.using(schema_editor.connection.alias).filter(account__isnull=True).delete()
 
 
 class Migration(migrations.Migration):
@@ -25,6 +33,8 @@ class Migration(migrations.Migration):
                 to="csplaybooks_accounts.account",
             ),
         ),
+        # After the column in this list, so before it on the way back.
+        migrations.RunPython(migrations.RunPython.noop, forget_lines_about_the_house),
         migrations.AddField(
             model_name="absence",
             name="version",

@@ -14,13 +14,21 @@ MOST_NAMED = 100
 TEMPLATE = "csplaybooks/admin/confirm.html"
 
 
-def confirmed(page: Any, request: HttpRequest, queryset: Any, *, label: str, warning: str) -> TemplateResponse | None:
+def is_answered(request: HttpRequest) -> bool:
+    """Whether the page that asks was sent, and not the list."""
+    return "perform" in request.POST
+
+
+def confirmed(
+    page: Any, request: HttpRequest, queryset: Any, *, label: str, warning: str, form: Any = None
+) -> TemplateResponse | None:
     """None where the person has said yes; before that the page that asks them.
 
     `label` stands on its button, `warning` says what cannot be taken back. It is sent to the same list, with the same
-    choice of rows.
+    choice of rows. A `form` asks for what the action needs; bind it to what was sent where `is_answered` is true. As
+    long as something is wrong on it, it is asked again.
     """
-    if "perform" in request.POST:
+    if is_answered(request) and (form is None or form.is_valid()):
         return None
     rows = list(queryset[: MOST_NAMED + 1])
     context = {
@@ -29,6 +37,7 @@ def confirmed(page: Any, request: HttpRequest, queryset: Any, *, label: str, war
         "opts": page.opts,
         "label": label,
         "warning": warning,
+        "form": form,
         "rows": rows[:MOST_NAMED],
         "more": len(rows) > MOST_NAMED,
         "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),

@@ -58,7 +58,8 @@ def prune_before(now: datetime) -> datetime | None:
     """What occurred before this is to be pruned; None for nothing. Two queries.
 
     That is what lies more than `RETENTION_DAYS` days back and what no running version looks at any more: where the
-    setting is made too short for what runs, nothing that is looked at is deleted.
+    setting is made too short for what runs, nothing that is looked at is deleted. Where a running version names a
+    measure or guard that is not registered, nobody knows what it looks at, and nothing is.
     """
     return to_prune_before(now, at_least_days=days_needed())
 

@@ -49,7 +49,7 @@ _IN_USE = timedelta(days=364)
 _LEAVER_LEAVES = timedelta(days=196)
 #: The steps from run to run, by how long before the end they are taken. A real site runs all day long; so few runs
 #: tell the same story in half a minute.
-_STEPS = ((timedelta(days=91), 2 * WEEK), (timedelta(days=9), WEEK), (timedelta(0), DAY))
+_STEPS = ((timedelta(days=63), 2 * WEEK), (timedelta(days=7), WEEK), (timedelta(0), DAY))
 #: Before csplaybooks, billing and telemetry tell what has happened once in this time.
 _BROUGHT_ALONG_EVERY = 2 * WEEK
 #: The change that says of a database that its accounts are made up.

@@ -69,7 +69,7 @@ _CHANCES = {
 }
 #: What becomes of the others, of a hundred; what nothing becomes of expires.
 _OTHERWISE = {Outcome.LOST: 48, Outcome.DECLINED: 24, Outcome.EXPIRED: 28}
-_PAUSED, _REPLIED, _TOUCHED_AGAIN = 0.18, 0.5, 0.28
+_PAUSED, _REPLIED, _TOUCHED_AGAIN = 0.18, 0.6, 0.18
 
 
 @dataclass

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 from csplaybooks.playbooks.doctor.findings import Finding, Level, Look
-from csplaybooks.playbooks.reach import days_in_words, days_needed, too_far
+from csplaybooks.playbooks.reach import needed_in_words, too_far
 
 
 def retention(look: Look) -> Iterator[Finding]:
@@ -20,8 +19,8 @@ def retention(look: Look) -> Iterator[Finding]:
             "retention",
             Level.WARN,
             f"{fault.version}: {fault.path} {fault.message}.",
-            f"Until then the last {days_in_words(timedelta(days=days_needed()))} are kept. Publish the playbook with a "
-            "shorter window, switch it off, or raise CSPLAYBOOKS['RETENTION_DAYS'].",
+            f"Until then {needed_in_words()}. Publish the playbook with a shorter window or without what is not "
+            "registered, switch it off, or raise CSPLAYBOOKS['RETENTION_DAYS'].",
         )
     if not faults:
         yield Finding("retention", Level.OK, "all running playbooks look no further back than is kept")

@@ -229,10 +229,6 @@ def test_the_page_leads_from_an_empty_folder_to_the_first_play(newcomer: Newcome
             shown = newcomer.fill_in(part)
             if token := re.search(r"The token is (\S+) ", shown):
                 newcomer.token = token[1]
-        elif part.language == "python":
-            name = re.search(r"Save this as `([\w.]+)`", part.before)
-            assert name, part.before
-            (newcomer.folder / name[1]).write_text(part.text)
         elif "csplaybooks_doctor" in part.text:
             # Half a minute, as the page says; here as long as it takes.
             line = part.text.strip()

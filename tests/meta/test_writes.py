@@ -137,6 +137,12 @@ ADDED: dict[Any, Values] = {
     who.Account: lambda: {"name": "Acme"},
     who.ApiToken: lambda: {"name": "Telemetry", "scopes": ["signals:write"]},
     who.Champion: lambda: {"account": _account().pk, "name": "Ada"},
+    who.Entitlement: lambda: {
+        "account": _account().pk,
+        "subscription": "sub-9",
+        "product": accounts.ProductFactory().pk,
+        "mrr_minor": "500.00",
+    },
     who.Feature: lambda: {"product": accounts.ProductFactory().pk, "key": "export", "name": "Export"},
     who.Finding: lambda: {"account": _account().pk, "kind": "risk", "text": "Sponsor leaves"},
     who.Plan: lambda: {"product": accounts.ProductFactory().pk, "key": "gold", "name": "Gold", "rank": 7},
@@ -168,6 +174,7 @@ CHANGED: dict[Any, Callable[[Any], dict[str, Any]] | None] = {
     who.Account: lambda row: {"name": "Renamed"},
     who.ApiToken: None,
     who.Champion: lambda row: {"title": "Vice president"},
+    who.Entitlement: None,
     who.Feature: lambda row: {"name": "Renamed"},
     who.Finding: None,
     who.Plan: lambda row: {"price_minor": "99.50"},
@@ -180,6 +187,9 @@ CHANGED: dict[Any, Callable[[Any], dict[str, Any]] | None] = {
     what.Play: None,
     what.Playbook: lambda row: {"draft": row.draft.replace("hours: 8", "hours: 4")},
 }
+
+#: What the timeline tells of where that is not the row itself: a line tells of what the account holds.
+SUBJECTS: dict[Any, Callable[[Any], Any]] = {who.Entitlement: lambda row: row.product}
 
 with_a_form = [model for model in MODELS if isinstance(admin.site.get_model_admin(model), ActAdmin)]
 with_an_edit = [model for model in with_a_form if CHANGED.get(model)]
@@ -215,7 +225,11 @@ def moment(time_machine: Any) -> None:
 
 def told_of(model: Any, pk: int, before: int) -> list[Any]:
     """The new lines of the timeline about a row, each of which must name who did it."""
-    lines = TimelineEntry.objects.filter(pk__gt=before, subject_type=model._meta.label_lower, subject_id=pk)
+    kind, subject_id = model._meta.label_lower, pk
+    if model in SUBJECTS:
+        subject = SUBJECTS[model](model.objects.get(pk=pk))
+        kind, subject_id = subject._meta.label_lower, subject.pk
+    lines = TimelineEntry.objects.filter(pk__gt=before, subject_type=kind, subject_id=subject_id)
     return [(line.actor and line.actor.get_username(), line.actor_label) for line in lines]
 
 

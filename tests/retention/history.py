@@ -53,7 +53,7 @@ def write(model: type[Signal] | type[Reading], history: Sequence[Told], claimed:
     ]
     rows: list[Any] = []
     for number, told in enumerate(history):
-        own = {"type": kinds[told.kind]}
+        own: dict[str, Any] = {"type": kinds[told.kind]}
         if model is Reading:
             own = {"meter": kinds[told.kind], "used_milli": told.used, "limit_milli": told.limit}
         row = model(

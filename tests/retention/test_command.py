@@ -10,6 +10,7 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 
+from csplaybooks.playbooks.acts.pruning import prune_next_events
 from csplaybooks.playbooks.factories import PlaybookVersionFactory, RunFactory
 from csplaybooks.playbooks.management.commands import csplaybooks_prune
 from csplaybooks.playbooks.models import Run
@@ -133,14 +134,14 @@ def test_it_names_what_looks_further_back_than_the_setting_and_leaves_that(three
     assert lines[:2] == [
         "Signals and readings from before 2026-11-02 go.",
         "Long v1: triggers/0/any/0/all/0/window_days looks 13 days back, and signals and readings are kept for "
-        "10 days: shorten it (where it names a meter, the meter's maximum age), or raise RETENTION_DAYS. Until then 13 "
-        "days are kept.",
+        "10 days: shorten it (where it names a meter, the meter's maximum age), or raise RETENTION_DAYS. Until then "
+        "the last 13 days are kept.",
     ]
     assert Signal.objects.count() == 3
 
 
 def test_ctrl_c_leaves_what_is_done(three_days, monkeypatch):
-    whole = csplaybooks_prune.prune_next_events
+    whole = prune_next_events
 
     def interrupted(**options: Any) -> Any:
         if PrunedDay.objects.exists():

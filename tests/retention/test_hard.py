@@ -14,7 +14,6 @@ from csplaybooks.accounts.models import AccountIdentity
 from csplaybooks.playbooks.acts.pruning import prune_next_batches, prune_next_events
 from csplaybooks.playbooks.factories import RunFactory
 from csplaybooks.playbooks.invariants import violations
-from csplaybooks.playbooks.models import Run
 from csplaybooks.signals.acts.pruning import prune_events
 from csplaybooks.signals.acts.pruning.sums import Outrun
 from csplaybooks.signals.factories import RefusedItemFactory
@@ -74,8 +73,8 @@ def test_killed_at_every_write_each_batch_is_rolled_up_once():
 
 def test_the_little_of_the_sweep_killed_at_every_write_leaves_nothing_behind():
     write(Signal, HISTORY[:3], [True])
-    RunFactory(moment=NOW)
-    RefusedItemFactory(expires_at=NOW - DAY, batch__seen_by_run=Run.objects.newest().pk)
+    newest = RunFactory(moment=NOW)
+    RefusedItemFactory(expires_at=NOW - DAY, batch__seen_by_run=newest.pk)
     IntakeBatch.objects.update(recorded_at=LONG_AGO)
     assert die_everywhere("csplaybooks.playbooks.acts.pruning.prune_a_little", now=NOW) > 15
     assert (Signal.objects.count(), IntakeBatch.objects.count()) == (0, 0)

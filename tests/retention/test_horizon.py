@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import OperationalError
 
 from csplaybooks.accounts.factories import AccountFactory
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
@@ -23,6 +24,7 @@ from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.acts.catalogue import change_meter
 from csplaybooks.signals.factories import MeterFactory, PrunedDayFactory, SignalTypeFactory
 from csplaybooks.signals.intake import IntakeAnswer, act, take_in_readings, take_in_signals
+from csplaybooks.signals.intake.lookups import find_stored
 from csplaybooks.signals.models import IntakeBatch, Signal
 from tests.retention.history import claim_all, draft, prune_all
 
@@ -132,8 +134,8 @@ def test_what_is_pruned_while_a_batch_is_judged_is_refused_and_not_stored_again(
     send(("one", TAKEN_FROM), ("base", NOW))
     claim_all()
     before = IntakeBatch.objects.count()
-    looked = act.find_stored
-    pruned = []
+    looked = find_stored
+    pruned: list[Any] = []
 
     def prune_then_look(*args: Any) -> Any:
         if not pruned:
@@ -145,7 +147,7 @@ def test_what_is_pruned_while_a_batch_is_judged_is_refused_and_not_stored_again(
     monkeypatch.setattr(act, "find_stored", prune_then_look)
     # The first judging is rolled back, and what was pruned inside of it too: so this stands for another connection.
     monkeypatch.setattr(act, "_MOST_ATTEMPTS", 1)
-    with pytest.raises(act.OperationalError):
+    with pytest.raises(OperationalError):
         send(("one", TAKEN_FROM))
     assert pruned
     assert IntakeBatch.objects.count() == before
@@ -263,6 +265,24 @@ def test_a_run_is_replayed_as_long_as_what_it_looked_at_is_there(settings):
             replay_run(run)
     for run in runs[7:]:
         assert [len(found) for found in replay_run(run).values()] == [1]
+
+
+def test_a_run_that_was_told_what_is_pruned_is_not_replayed_over_the_rest(settings):
+    """Its window reaches back a day, but it looked at an account because of older news that came late."""
+    text = draft({"measure": "signal_count", "signal_type": "login", "at_least": 1, "window_days": 1})
+    PlaybookVersionFactory(playbook__draft=text)
+    with pokes_silenced():
+        send(("login", NOW))
+        run_triggers(now=NOW)
+        send(("late", NOW - 8 * DAY))
+        report = run_triggers(now=NOW)
+    assert report is not None
+    run = Run.objects.get(pk=report.run_id)
+    assert [len(found) for found in replay_run(run).values()] == [1]
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 3}
+    assert prune_all(NOW)
+    with pytest.raises(Forgotten, match="looked at 1 accounts for what it was told, some of which is pruned"):
+        replay_run(run)
 
 
 def test_a_meter_s_readings_are_not_wanted_for_longer_than_they_are_kept():

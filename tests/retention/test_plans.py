@@ -28,7 +28,7 @@ def much(settings: Any) -> None:
     settings.CSPLAYBOOKS = {"RETENTION_DAYS": 350}
     load_starter_catalogue(now=NOW)
     source, run = SourceFactory().pk, RunFactory().pk
-    kinds = SignalType.objects.order_by("pk").first().pk, Meter.objects.order_by("pk").first().pk
+    kinds = [min(model.objects.values_list("pk", flat=True)) for model in (SignalType, Meter)]
     first = IntakeBatchFactory(seen_by_run=run).pk
     with connection.cursor() as cursor:
         cursor.execute(

@@ -11,7 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from csplaybooks.conf import company_time_zone
+from csplaybooks.conf import company_time_zone, csplaybooks_settings
 from csplaybooks.playbooks.acts.pruning import (
     prune_before,
     prune_next_batches,
@@ -21,7 +21,7 @@ from csplaybooks.playbooks.acts.pruning import (
     spent_runs,
     spent_tasks,
 )
-from csplaybooks.playbooks.reach import days_in_words, days_needed, too_far
+from csplaybooks.playbooks.reach import needed_in_words, too_far
 from csplaybooks.signals.acts.pruning import prune_refused_items, waiting
 from csplaybooks.signals.horizon import midnight
 
@@ -66,10 +66,15 @@ class Command(BaseCommand):
         now = timezone.now()
         before = prune_before(now)
         until = before if options["until"] is None else midnight(options["until"])
+        for_ever = not csplaybooks_settings.RETENTION_DAYS
         if before is None and until is not None:
-            raise CommandError(f"--until {options['until']}: RETENTION_DAYS is 0, and all is kept for ever.")
-        if before is None:
+            self._say_what_is_kept_longer()
+            why = "RETENTION_DAYS is 0, and all is kept for ever" if for_ever else "nothing may go, as told above"
+            raise CommandError(f"--until {options['until']}: {why}.")
+        if before is None and for_ever:
             self.stdout.write("RETENTION_DAYS is 0: signals, readings, intake batches and runs are kept for ever.")
+        elif before is None:
+            self.stdout.write("Signals, readings, intake batches and runs all stay for now.")
         elif until is None or until > before:
             raise CommandError(
                 f"--until {options['until']}: signals and readings are kept from {_shown(before)} on, so the last day "
@@ -90,10 +95,7 @@ class Command(BaseCommand):
 
     def _say_what_is_kept_longer(self) -> None:
         for fault in too_far():
-            self.stderr.write(
-                f"{fault.version}: {fault.path} {fault.message}. "
-                f"Until then {days_in_words(timedelta(days=days_needed()))} are kept."
-            )
+            self.stderr.write(f"{fault.version}: {fault.path} {fault.message}. Until then {needed_in_words()}.")
 
     def _count(self, now: datetime, until: datetime | None) -> None:
         found = waiting(now=now, before=until)

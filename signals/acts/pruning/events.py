@@ -35,13 +35,13 @@ class PrunedEvents:
 
 
 def prune_events(
-    *, now: datetime, at_least_days: int = 0, until: datetime | None = None, limit: int = BATCH
+    *, now: datetime, at_least_days: int | None = 0, until: datetime | None = None, limit: int = BATCH
 ) -> PrunedEvents | None:
     """Roll up and delete one batch of what lies before the horizon; None when nothing is left to do.
 
-    What occurred more than `RETENTION_DAYS` days ago goes, but never what is younger than `at_least_days` days, nor
-    what lies at or after `until`. Rows that no run of the evaluator has been told of stay until one has. An item and
-    its corrections go together, when the last of them lies before the horizon.
+    What occurred more than `RETENTION_DAYS` days ago goes, but never what is younger than `at_least_days` days (None:
+    nothing goes), nor what lies at or after `until`. Rows that no run of the evaluator has been told of stay until one
+    has. An item and its corrections go together, when the last of them lies before the horizon.
 
     One transaction of at most `limit` rows (of `limit` corrected items, with all their corrections): sums, counts of
     the intake batches, horizon and deletion hold together, so it may die at any point and be called again. Of two at
