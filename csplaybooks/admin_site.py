@@ -11,7 +11,7 @@ from django.http import HttpRequest
 ORDER: dict[str, tuple[str, ...]] = {
     "csplaybooks_playbooks": ("Play", "Handoff", "Touch", "Clock", "Match", "Playbook", "Calendar", "Run"),
     "csplaybooks_accounts": (
-        *("Account", "Champion", "Qbr", "Finding", "TimelineEntry", "Movement"),
+        *("Account", "Champion", "Qbr", "Finding", "Entitlement", "TimelineEntry", "Movement"),
         *("TeamMember", "Absence", "Product", "Plan", "Feature", "ApiToken"),
     ),
     "csplaybooks_signals": ("Signal", "Reading", "SignalType", "Meter", "IntakeBatch", "RefusedItem"),

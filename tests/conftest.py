@@ -35,11 +35,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     on_postgresql = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql"
     needs_postgresql = pytest.mark.skip(reason="needs PostgreSQL")
     once = pytest.mark.skip(reason="the same on every database: run on SQLite")
+    # Asked for by name they are run all the same.
+    by_name = any(str(word).startswith("tests/") for word in config.invocation_params.args)
     for item in items:
         if not on_postgresql:
             if item.get_closest_marker("postgresql"):
                 item.add_marker(needs_postgresql)
-        elif item.path.relative_to(config.rootpath).as_posix().startswith(ANY_DATABASE):
-            # Asked for by name it is run all the same.
-            if not any(word.startswith("tests/") for word in config.invocation_params.args):
-                item.add_marker(once)
+        elif not by_name and item.path.relative_to(config.rootpath).as_posix().startswith(ANY_DATABASE):
+            item.add_marker(once)

@@ -221,16 +221,17 @@ class EntitlementAdmin(MoneyAdmin, ActAdmin):
     def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Say what the account holds by the line."""
         data = form.cleaned_data
+        since = data["valid_from"] or now
         line = NewEntitlement(
             account_id=data["account"].pk,
             product_id=data["product"].pk,
             plan_id=data["plan"].pk if data["plan"] else None,
             **{name: data[name] for name in ("subscription", "quantity", "mrr_minor", "term_months")},
-            valid_from=data["valid_from"] or now,
+            valid_from=since,
         )
         [verdict] = set_entitlements(items=[line], now=now, actor=request.user)
-        told = Entitlement.objects.holding_at(line.valid_from)
-        row = told.get(account=line.account_id, subscription=line.subscription)
+        held = Entitlement.objects.holding_at(since)
+        row = held.get(account=line.account_id, subscription=line.subscription)
         if verdict == Verdict.UNCHANGED:
             raise ValidationError(f"The account holds just this already (since {moment(row.valid_from)}).")
         return row

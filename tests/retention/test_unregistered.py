@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -42,8 +41,8 @@ class ByName(Guard):
     """Looks at nothing."""
 
     key = "by_name"
-    defaults: Mapping[str, Any] = {}
-    settings_schema: Mapping[str, Any] = {}
+    defaults: dict[str, Any] = {}
+    settings_schema: dict[str, Any] = {}
 
 
 @pytest.fixture(autouse=True)
