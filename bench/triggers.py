@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.db import connection
 
 from bench.report import Entry, best_of
 from bench.seed import MOMENT
-from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
+from csplaybooks.playbooks.evaluator import Hit, TriggerVersion, evaluate
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, Run, Trigger
 from csplaybooks.playbooks.rounds import run_next_part
@@ -31,11 +31,11 @@ WITH untold AS MATERIALIZED (
     GROUP BY s.account_id HAVING count(*) >= 3
 )
 SELECT k.account_id, k.hits, k.last_at,
-       array_agg(l.used_milli ORDER BY l.place), array_agg(l.limit_milli ORDER BY l.place)
+       array_agg(l.used_milli ORDER BY m.place), array_agg(l.limit_milli ORDER BY m.place)
 FROM knocked k
 CROSS JOIN unnest(%(meters)s::bigint[], %(oldest)s::timestamptz[]) WITH ORDINALITY AS m(id, oldest, place)
 LEFT JOIN LATERAL (
-    SELECT m.place, r.used_milli, r.limit_milli FROM csplaybooks_signals_reading r
+    SELECT r.used_milli, r.limit_milli FROM csplaybooks_signals_reading r
     WHERE r.account_id = k.account_id AND r.meter_id = m.id AND r.occurred_at > m.oldest
       AND r.occurred_at <= %(moment)s AND NOT r.is_void AND r.batch_id NOT IN (SELECT id FROM untold)
       AND NOT EXISTS (SELECT 1 FROM csplaybooks_signals_reading c WHERE c.corrects_id = r.id
@@ -109,7 +109,7 @@ def measure_triggers(accounts: int) -> list[Entry]:
             }
             took, hits = best_of(5, lambda scope=scope, trigger=trigger: evaluate(trigger, MOMENT, known, scope))
             by_hand, rows = best_of(5, lambda v=values, s=statement, o=only: _by_hand(s, o, v))
-            _assert_same([hit.account_id for hit in hits], [row[0] for row in rows])
+            _assert_same([_as_row(hit) for hit in hits], [_flat(row) for row in rows])
             entries.append(
                 Entry(
                     section="Triggers",
@@ -124,9 +124,32 @@ def measure_triggers(accounts: int) -> list[Entry]:
     return entries
 
 
-def _assert_same(ours: Sequence[int], theirs: Sequence[int]) -> None:
-    if list(ours) != list(theirs):
+def _as_row(hit: Hit) -> tuple[Any, ...]:
+    """The account and what was found, in the order of the statements by hand."""
+    row: list[Any] = [hit.account_id]
+    for condition in hit.evidence:
+        found = condition["found"]
+        if condition["measure"] == "signal_count":
+            row += [found["count"], datetime.fromisoformat(found["last_at"])]
+            continue
+        for column in ("used", "limit"):
+            row += [found[f"{column}{place}"] for place in range(len(condition["settings"]["meters"]))]
+    return tuple(row)
+
+
+def _flat(row: Sequence[Any]) -> tuple[Any, ...]:
+    """A row by hand with its arrays, one value for each meter, spread out."""
+    return tuple(value for cell in row for value in (cell if isinstance(cell, list) else [cell]))
+
+
+def _assert_same(ours: Sequence[tuple[Any, ...]], theirs: Sequence[tuple[Any, ...]]) -> None:
+    """Accounts and found values must be equal."""
+    if ours == theirs:
+        return
+    if len(ours) != len(theirs):
         raise SystemExit(f"The answers differ: {len(ours)} accounts against {len(theirs)} by hand.")
+    first = next(both for both in zip(ours, theirs, strict=True) if both[0] != both[1])
+    raise SystemExit(f"The answers differ, first in {first[0]} against {first[1]} by hand.")
 
 
 def measure_round(accounts: int) -> list[Entry]:

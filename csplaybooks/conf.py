@@ -98,7 +98,8 @@ class PluginSettings:
         730,
         int,
         "How many days signals and readings are kept before they are rolled up by day and deleted; 0 keeps them for "
-        "ever. What occurred earlier is refused by intake, and no window of a trigger may be longer.",
+        "ever. What occurred earlier is refused by intake, and no window of a trigger may be longer. Starter playbooks "
+        "need 36.",
         minimum=0,
     )
 
@@ -120,7 +121,10 @@ class PluginSettings:
     )
     RETRY_SECONDS = Setting(60, int, "How long a failed row waits for its next try, in seconds.", minimum=1)
     FULL_RUN_MINUTES = Setting(
-        60, int, "How often all triggers are evaluated over all accounts, in minutes.", minimum=1
+        60,
+        int,
+        "How often all triggers are evaluated over all accounts, in minutes. Its schedule fires every 10 minutes.",
+        minimum=10,
     )
     FULL_RUN_ACCOUNTS = Setting(
         5000,
@@ -135,7 +139,7 @@ class PluginSettings:
         int,
         "How old a heartbeat, a due schedule or a task that waits for a worker may be, in seconds, before the doctor "
         "calls it red. The sweep runs once a minute, and a schedule fires up to 31 seconds late.",
-        minimum=1,
+        minimum=120,
     )
     WAITING_SECONDS = Setting(
         600,

@@ -26,6 +26,10 @@ from typing import Any, NamedTuple
 #: The attribute of Django's request on which the middleware leaves its id.
 REQUEST_ATTRIBUTE = "csplaybooks_request_id"
 
+#: How the characters that end a line or steer a terminal are written instead: Unicode's control characters, and its
+#: separators of lines and paragraphs.
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+
 #: Stands for what is not known, where a line must show something.
 NONE = "-"
 
@@ -109,6 +113,9 @@ class PlainFormatter(logging.Formatter):
     A request that was refused is one line, without the traceback of the refusal: these are the warnings of
     `django.request` (403, 404 and the like) and all of `django.security.DisallowedHost`. What others send is no fault
     of ours. Faults (500) keep their traceback.
+
+    A message is one line, whatever was put into it: control characters are written as `\\n` and the like, so that
+    nobody forges a line. Tracebacks keep their lines.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -120,6 +127,13 @@ class PlainFormatter(logging.Formatter):
             parts.insert(0, f"request {record.request_id}")  # type: ignore[attr-defined]  # as above
         record.context = f" [{', '.join(parts)}]" if parts else ""
         return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line of the record, before any traceback."""
+        record = copy.copy(record)  # Other handlers write the message in their own way.
+        record.message = record.message.translate(_CONTROLS)
+        record.context = str(getattr(record, "context", "")).translate(_CONTROLS)
+        return super().formatMessage(record)
 
 
 class JsonFormatter(logging.Formatter):

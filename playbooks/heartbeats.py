@@ -2,8 +2,12 @@
 
 A cluster of django-q2 can stand still and still say that it runs: a worker that is killed while it waits holds the lock
 of the queue for ever, and so does a monitor, whose successor then reports nothing. Neither shows in the database by
-itself. So a worker notes now and then that it begins a task, on the lease row `csplaybooks:cluster:HOST:PID` of its
-cluster, and marks the task; the monitor notes that the mark has come through. What it costs is one UPDATE each.
+itself. So a worker notes now and then that it begins a task, on the lease row `csplaybooks:cluster:HOST:PID:START` of
+its cluster, and marks the task; the monitor notes that the mark has come through. What it costs is one UPDATE each.
+
+On such a row `expected` counts the marked tasks begun since one was last reported, and `seen` says how many there may
+be: as on the rows of jobs, something is wrong where `seen` is less than `expected`. PID is that of the sentinel; START
+tells apart clusters whose containers share a host name, where every sentinel may have the same id.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.apps import apps
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from csplaybooks.conf import csplaybooks_settings
@@ -39,6 +43,9 @@ BEATS = 12
 #: The row of a cluster that has not begun a task for so long is deleted when another cluster comes.
 FORGOTTEN_AFTER = timedelta(days=1)
 
+#: By how much the clock of another machine may run ahead before what it has dated tells nothing.
+CLOCKS_APART = timedelta(minutes=2)
+
 #: When this process noted a task last: its id (a fork starts anew) and the monotonic clock.
 _noted: tuple[int, float] | None = None
 
@@ -53,16 +60,23 @@ def connect() -> None:
     post_execute.connect(task_reported, dispatch_uid="csplaybooks.task_reported")
 
 
-def cluster_name(host: str, sentinel: int) -> str:
-    """The name of the lease row of a cluster, by its machine and the process id of its sentinel."""
-    return f"{CLUSTER}{host[:60]}:{sentinel}"
+def cluster_name(host: str, sentinel: int, start: str = "") -> str:
+    """The name of the lease row of a cluster, by its machine, the process id of its sentinel, and the start of that.
+
+    Of `start`, a random word made when the sentinel started, the last 8 characters tell enough. Without it: how the
+    names of all starts begin.
+    """
+    return f"{CLUSTER}{host[:60]}:{sentinel}:{start[-8:]}"
 
 
 def own_cluster_name() -> str:
     """The name of the lease row of the cluster to which this worker or monitor belongs."""
     # Not getppid(): an orphan belongs to the cluster that started it.
     parent = multiprocessing.parent_process()
-    return cluster_name(socket.gethostname(), (parent.pid if parent else None) or os.getppid())
+    if parent is None or parent.pid is None:
+        return cluster_name(socket.gethostname(), os.getppid())
+    # django-q2 gives each process that it starts a random name, and what that starts in turn knows it.
+    return cluster_name(socket.gethostname(), parent.pid, parent.name)
 
 
 def task_begun(task: dict[str, Any], **kwargs: Any) -> None:
@@ -98,12 +112,18 @@ def task_reported(task: dict[str, Any], **kwargs: Any) -> None:
 
 
 def _note_begin(name: str) -> None:
+    from django_q.conf import Conf
+
     from csplaybooks.playbooks.models import Lease
 
     now = timezone.now()
+    # Each worker may be at one marked task, and one may have died at its own. Only the cluster knows how many it has.
+    values = {"last_run_at": now, "expected": F("expected") + 1, "seen": Conf.WORKERS + 1}
     row = Lease.objects.filter(name=name)
-    if row.update(last_run_at=now, expected=F("expected") + 1):
+    if row.update(**values):
         return
     Lease.objects.get_or_create(name=name)
-    row.update(last_run_at=now, expected=F("expected") + 1)
-    Lease.objects.filter(name__startswith=CLUSTER, last_run_at__lt=now - FORGOTTEN_AFTER).delete()
+    row.update(**values)
+    # Those dated ahead too: where their clusters run still, they come again.
+    gone = Q(last_run_at__lt=now - FORGOTTEN_AFTER) | Q(last_run_at__gt=now + CLOCKS_APART)
+    Lease.objects.filter(gone, name__startswith=CLUSTER).delete()

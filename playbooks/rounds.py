@@ -12,7 +12,7 @@ import logging
 from datetime import datetime, timedelta
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, Q
 
 from csplaybooks.accounts.models import Account
 from csplaybooks.conf import csplaybooks_settings
@@ -28,7 +28,7 @@ logger = logging.getLogger("csplaybooks.rounds")
 #: SQLite takes fewer parameters in a statement, and the ids stand in it several times.)
 MOST_LISTED_ACCOUNTS = {True: 20_000, False: 2_000}
 
-#: A round that has not moved for so long has lost its poke, or its worker has died.
+#: A poke that nobody has followed for so long is lost, with its worker or its broker.
 STALLED_AFTER = timedelta(seconds=60)
 
 
@@ -42,28 +42,35 @@ def ask_for_round(now: datetime) -> Round:
     """The round that will look at all accounts from now on; under the lease of runs.
 
     One that waits for its first part serves; one that has begun does not, as the accounts behind it have news too.
+    A new one begins with parts of twice the size with which the last one came through.
     """
     waiting: Round | None = Round.objects.unfinished().filter(after_account=0).first()
-    poke("run_round")
-    return waiting or Round.objects.create(asked_at=now, moved_at=now)
+    if waiting is not None:
+        return waiting
+    last = Round.objects.order_by("-pk").first()
+    size = _largest_part() if last is None else min(_largest_part(), last.part_size * 2)
+    asked: Round = Round.objects.create(asked_at=now, moved_at=now, part_size=size)
+    return asked
 
 
 def run_next_part(*, now: datetime) -> RunReport | None:
-    """Look at the next accounts of the oldest round; answers None when there is no round to be worked on.
+    """Look at the next accounts of the oldest round.
 
-    Safe twice, at once and after `kill -9`: parts wait for each other, and the round moves on in the transaction of its
-    part. A part that cannot be finished in the time a task has is tried again with half the accounts, and so on.
+    Answers None when there is no round to be worked on, or (on PostgreSQL) when another run is under way. Safe twice,
+    at once and after `kill -9`: the round moves on in the transaction of its part. A part that cannot be finished in
+    the time a task has is tried again with half the accounts, and so are those after it.
     """
-    waiting = Round.objects.unfinished().first()
-    if waiting is None:
+    if not _begin_part(now):
         return None
-    # Before the work, in a transaction of its own: a worker that is killed for taking too long leaves this behind.
-    Round.objects.filter(pk=waiting.pk).update(attempts=F("attempts") + 1)
-    with holding("csplaybooks:run", now):
+    with holding("csplaybooks:run", now, wait=False) as lease:
+        if lease is None:
+            # Somebody was first, and this part has not been begun after all.
+            Round.objects.unfinished().filter(attempts__gt=0).update(attempts=F("attempts") - 1)
+            return None
         current = Round.objects.unfinished().first()
         if current is None:
             return None
-        size = _part_size(current.attempts)
+        size = min(current.part_size, _largest_part())
         after = Account.objects.order_by("pk").filter(pk__gt=current.after_account)
         accounts = list(after.values_list("pk", flat=True)[:size])
         current.attempts, current.moved_at = 0, now
@@ -83,20 +90,44 @@ def run_next_part(*, now: datetime) -> RunReport | None:
             with evaluating(run.pk):
                 report = finish_run(run, accounts, now)
         current.save(update_fields=["attempts", "moved_at", "finished_at", "after_account"])
-        if Round.objects.unfinished().exists():
-            poke("run_round")
     logger.info("%s of round %s", report, current.pk)
     return report
 
 
-def revive_round(*, now: datetime) -> bool:
-    """Poke the round that stands still, if there is one; answers whether there is."""
-    stalled: bool = Round.objects.unfinished().filter(moved_at__lte=now - STALLED_AFTER).exists()
-    if stalled:
+def _begin_part(now: datetime) -> bool:
+    """Note that the next part is begun, before the work and in a transaction of its own: who dies leaves this behind.
+
+    Answers False where there is no round, or another run is under way.
+    """
+    if not Round.objects.unfinished().exists():
+        return False
+    with holding("csplaybooks:run", now, wait=False) as lease:
+        current = Round.objects.unfinished().first()
+        if current is None:
+            return False
+        current.poked_at = None
+        if lease is not None:
+            if current.attempts:
+                # Whoever began it has not come to its end.
+                current.part_size = max(1, current.part_size // 2)
+            current.attempts += 1
+        current.save(update_fields=["poked_at", "part_size", "attempts"] if lease else ["poked_at"])
+    return lease is not None
+
+
+def poke_round(*, now: datetime) -> bool:
+    """Ask for the next part of the oldest round, unless that has been done; answers whether it was asked for.
+
+    A poke that nobody has followed for `STALLED_AFTER` is lost: it is made again. So there is one at a time, and all
+    who have held the lease of runs may call this.
+    """
+    lost = Q(poked_at__isnull=True) | Q(poked_at__lte=now - STALLED_AFTER)
+    oldest = Round.objects.unfinished().values_list("pk", flat=True).first()
+    asked: bool = oldest is not None and Round.objects.filter(lost, pk=oldest).update(poked_at=now) == 1
+    if asked:
         poke("run_round")
-    return stalled
+    return asked
 
 
-def _part_size(attempts: int) -> int:
-    most = min(csplaybooks_settings.FULL_RUN_ACCOUNTS, MOST_LISTED_ACCOUNTS[connection.vendor == "postgresql"])
-    return max(1, most >> min(max(attempts - 1, 0), 32))
+def _largest_part() -> int:
+    return min(csplaybooks_settings.FULL_RUN_ACCOUNTS, MOST_LISTED_ACCOUNTS[connection.vendor == "postgresql"])

@@ -25,7 +25,7 @@ from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run, Trigger
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.reach import Forgotten
-from csplaybooks.playbooks.rounds import MOST_LISTED_ACCOUNTS, ask_for_round, too_many_for_one_run
+from csplaybooks.playbooks.rounds import MOST_LISTED_ACCOUNTS, ask_for_round, run_next_part, too_many_for_one_run
 from csplaybooks.signals.models import IntakeBatch, Reading, Signal
 
 logger = logging.getLogger("csplaybooks.runs")
@@ -40,7 +40,7 @@ def run_triggers(*, now: datetime, full: bool = False, wait: bool = True) -> Run
 
     `now` becomes the run's moment, but never before the moment of the run before it, nor before what it has claimed was
     told: while a run waits for the one before it, more comes in. Where it would have to look at more accounts than
-    `FULL_RUN_ACCOUNTS`, it claims what was told, looks at none, and asks for a round.
+    `FULL_RUN_ACCOUNTS`, it claims what was told, looks at those with news of their own, and asks for a round.
     """
     if not full and not _anything_new(now):
         # Asked before the lease as well, so that idle pokes take no lock.
@@ -68,9 +68,10 @@ def run_triggers(*, now: datetime, full: bool = False, wait: bool = True) -> Run
         run.moment = max(moments)
         accounts = None if full else changed_accounts(run)
         if accounts is None and too_many_for_one_run():
+            # Who has news is looked at now all the same, and not when the round comes by.
             run.kind = Run.Kind.CHANGED
             run.round = ask_for_round(run.moment)
-            accounts = []
+            accounts = _accounts_with_news(run) or []
         elif accounts is None:
             run.kind = Run.Kind.FULL
         with evaluating(run.pk):
@@ -78,6 +79,13 @@ def run_triggers(*, now: datetime, full: bool = False, wait: bool = True) -> Run
     # With the numbers of the intake batches, which the log lines of their requests name.
     logger.info("%s, claimed: %s", report, ", ".join(claimed) or "nothing", extra={"run": str(run.pk)})
     return report
+
+
+def run_to_the_end(*, now: datetime, full: bool = False) -> None:
+    """`run_triggers`, and all parts of the rounds that are asked for: for those who keep no clusters, at one moment."""
+    run_triggers(now=now, full=full)
+    while run_next_part(now=now) is not None:
+        pass
 
 
 def _last_to_claim(before: int | None = None) -> Run | None:
@@ -90,9 +98,22 @@ def _anything_new(now: datetime) -> bool:
     if Change.objects.unclaimed().exists() or IntakeBatch.objects.unclaimed().filter(stored__gt=0).exists():
         return True
     last = _last_to_claim()
-    return last is not None and any(
-        inputs.ripening(last.moment, now).filter(seen_by_run__isnull=False).exists()
-        for inputs in (Change.objects, IntakeBatch.objects)
+    return last is not None and last.moment < now and _anything_ripened(last.moment, now)
+
+
+def _anything_ripened(after: datetime, until: datetime) -> bool:
+    """Whether news that was claimed too soon takes effect in `(after, until]`."""
+    # A change ripens at one moment.
+    if Change.objects.ripening(after, until).filter(seen_by_run__isnull=False).exists():
+        return True
+    # The items of a batch at many: it says the first and the last, its rows say the rest.
+    spans = IntakeBatch.objects.ripening(after, until).filter(seen_by_run__isnull=False)
+    batches = list(spans.values_list("pk", "ripens_from", "ripens_at"))
+    if any(first > after or last <= until for _, first, last in batches):
+        return True
+    within = [pk for pk, _, _ in batches]
+    return bool(within) and any(
+        model.objects.filter(batch__in=within).in_window(after, until).exists() for model in (Signal, Reading)
     )
 
 
@@ -101,23 +122,28 @@ def changed_accounts(run: Run) -> list[int] | None:
 
     News is what the run has claimed, and what earlier runs had claimed too soon: it was dated ahead of their moment.
     """
-    last = _last_to_claim(before=run.pk)
-
-    def news_of(inputs: MarkedQuerySet) -> MarkedQuerySet:
-        claimed = Q(seen_by_run=run.pk)
-        if last is None:
-            return inputs.filter(claimed)
-        # Ids first: nearly always there is none, and the question stays the plain one.
-        ripe = inputs.ripening(last.moment, run.moment).filter(seen_by_run__lt=run.pk)
-        ids = list(ripe.values_list("pk", flat=True))
-        return inputs.filter(claimed | Q(pk__in=ids) if ids else claimed)
-
-    changes = news_of(Change.objects.all())
-    if changes.filter(account__isnull=True).exists():
+    if _news_of(run, Change.objects.all()).filter(account__isnull=True).exists():
         return None
+    return _accounts_with_news(run)
+
+
+def _news_of(run: Run, inputs: MarkedQuerySet) -> MarkedQuerySet:
+    last = _last_to_claim(before=run.pk)
+    claimed = Q(seen_by_run=run.pk)
+    if last is None:
+        return inputs.filter(claimed)
+    # Ids first: nearly always there is none, and the question stays the plain one.
+    ripe = inputs.ripening(last.moment, run.moment).filter(seen_by_run__lt=run.pk)
+    ids = list(ripe.values_list("pk", flat=True))
+    return inputs.filter(claimed | Q(pk__in=ids) if ids else claimed)
+
+
+def _accounts_with_news(run: Run) -> list[int] | None:
+    """The accounts that a run has news of their own of; None where they are too many to list."""
     most = MOST_LISTED_ACCOUNTS[connection.vendor == "postgresql"]
-    batches = news_of(IntakeBatch.objects.all()).values("pk")
-    ids: set[int] = set(changes.order_by().values_list("account", flat=True).distinct())
+    batches = _news_of(run, IntakeBatch.objects.all()).values("pk")
+    changes = _news_of(run, Change.objects.all()).filter(account__isnull=False)
+    ids: set[int] = set(changes.order_by().values_list("account", flat=True).distinct()[: most + 1])
     for events in (Signal.objects.filter(batch__in=batches), Reading.objects.filter(batch__in=batches)):
         ids.update(events.order_by().values_list("account", flat=True).distinct()[: most + 1])
     return sorted(ids) if len(ids) <= most else None
@@ -133,9 +159,7 @@ def looked_at(run: Run) -> list[int] | None:
     if run.kind == Run.Kind.PART:
         within = Account.objects.filter(pk__gte=run.first_account, pk__lte=run.last_account)
         return list(within.order_by("pk").values_list("pk", flat=True))
-    if run.round_id is not None:
-        return []
-    accounts = changed_accounts(run)
+    accounts = changed_accounts(run) if run.round_id is None else _accounts_with_news(run) or []
     if accounts is not None and len(accounts) != run.accounts:
         raise Forgotten(f"{run} looked at {run.accounts:,} accounts for what it was told, some of which is pruned.")
     return accounts
@@ -175,16 +199,17 @@ def matches_after(run: Run) -> dict[int, list[int]]:
 def judge_held(*, now: datetime) -> int:
     """Ask the guards again about held matches whose time has come; answers how many were freed.
 
-    What is held for want of room at its account is asked each time: nobody tells when a play closes.
+    What is held for want of room at its account is asked each time: nobody tells when a play closes. While a run is
+    under way it asks nothing: there is a next time.
     """
     held = Match.objects.filter(
         Q(held_until__lte=now) | Q(held_by=Crowded.key, held_until__isnull=True), state=Match.State.HELD
     )
     if not held.exists():
         return 0
-    with holding("csplaybooks:run", now):
+    with holding("csplaybooks:run", now, wait=False) as lease:
         last = Run.objects.newest()
-        if last is None:
+        if lease is None or last is None:
             return 0
         known = Known.now(mark=last.pk)
         asked = set(held.order_by().values_list("trigger", flat=True).distinct())

@@ -15,7 +15,7 @@ from csplaybooks.playbooks.heartbeats import SWEEP
 from csplaybooks.playbooks.leases import beat, due
 from csplaybooks.playbooks.pipeline import sweep as sweeping
 from csplaybooks.playbooks.pokes import poke
-from csplaybooks.playbooks.rounds import revive_round, run_next_part
+from csplaybooks.playbooks.rounds import poke_round, run_next_part
 from csplaybooks.playbooks.runs import judge_held, run_triggers
 
 logger = logging.getLogger("csplaybooks.tasks")
@@ -28,7 +28,8 @@ def _catch_up() -> str:
     """Runs over what changed until nothing is new; names them, or answers an empty text.
 
     A worker that finds another at a run goes on with other work instead of waiting for it. So whoever has held the
-    lease of runs looks once more when it is free: what came in meanwhile has had its poke already.
+    lease of runs looks once more when it is free: what came in meanwhile has had its poke already. A round that waits
+    for its next part is told so as well.
     """
     runs = []
     while (report := run_triggers(now=timezone.now(), wait=False)) is not None:
@@ -37,6 +38,7 @@ def _catch_up() -> str:
             # News without end: another task goes on, before this one has used up its time.
             poke("run_changed")
             break
+    poke_round(now=timezone.now())
     return ", ".join(runs)
 
 
@@ -85,25 +87,28 @@ def sweep() -> str:
     """
     now = timezone.now()
     steps: dict[str, Callable[[], object]] = {
-        "round": lambda: revive_round(now=now),
         "freed": lambda: judge_held(now=now),
         # After what holds the lease of runs.
         "run": _catch_up,
         "expired": lambda: sweeping.expire_plays(now=now),
         "woken": lambda: sweeping.wake_plays(now=now),
-        "moved": lambda: sweeping.work(now=timezone.now()),
         "clocks": lambda: sweeping.watch_all(now=timezone.now()),
         "pruned": lambda: prune_a_little(now=now),
+        # Last: with much to do it may take all the time that a task has.
+        "moved": lambda: sweeping.work(now=timezone.now()),
     }
     answers: list[str] = []
     errors: list[Exception] = []
-    for name, step in steps.items():
+    for number, (name, step) in enumerate(steps.items()):
+        if number == len(steps) - 1:
+            # The last one may be cut off. Also after one that failed: that somebody sweeps is one thing, how it went
+            # another.
+            beat(SWEEP, now, expected=number, seen=len(answers))
         try:
             answers.append(f"{name}: {step()}")
         except Exception as error:
             logger.exception("the step %r of the sweep failed", name)
             errors.append(error)
-    # Also after a step that failed: that somebody sweeps is one thing, how it went another.
     beat(SWEEP, now, expected=len(steps), seen=len(answers))
     if errors:
         raise ExceptionGroup("steps of the sweep failed", errors)

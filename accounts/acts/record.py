@@ -49,37 +49,45 @@ def record_changes(
     """Write one change for each different account (None: every account may be touched), in the order given.
 
     `effective` gives the moments at which news about an account takes effect: the evaluator looks at it again when
-    those that lie ahead of `now` have come.
+    those that lie ahead of `now` have come. Each such moment but the first is announced by a change of its own, which
+    is not among the answers.
 
     Tells the evaluator once, by `hooks.inputs_arrived`. Call it inside the transaction that writes the
     inputs, so that a run never sees the one without the other. No accounts: nothing is written and nobody is
     told.
     """
     require_aware(now=now)
-    changes = Change.objects.bulk_create(
-        Change(
-            kind=kind, account_id=account_id, recorded_at=now, **_ripening((effective or {}).get(account_id, ()), now)
-        )
-        for account_id in dict.fromkeys(account_ids)
-    )
-    if changes:
+    changes, later = [], []
+    for account_id in dict.fromkeys(account_ids):
+        first, *others = _ahead((effective or {}).get(account_id, ()), now) or [None]
+        changes.append(_change(kind, account_id, now, first))
+        later += [_change(kind, account_id, now, moment) for moment in others]
+    written = Change.objects.bulk_create([*changes, *later])[: len(changes)]
+    if written:
         hooks.inputs_arrived.send(sender=Change, kind=kind)
-    return list(changes)
+    return list(written)
 
 
-def _ripening(moments: Iterable[datetime], now: datetime) -> dict[str, datetime]:
-    ahead = [moment for moment in moments if moment > now]
-    return {"ripens_from": min(ahead), "ripens_at": max(ahead)} if ahead else {}
+def _ahead(moments: Iterable[datetime], now: datetime) -> list[datetime]:
+    return sorted({moment for moment in moments if moment > now})
+
+
+def _change(kind: str, account_id: int | None, now: datetime, ripens: datetime | None) -> Change:
+    # One moment a change: the evaluator is told exactly when to look again, and not that it may be any time between.
+    return Change(kind=kind, account_id=account_id, recorded_at=now, ripens_from=ripens, ripens_at=ripens)
 
 
 def expect_news(changes: Iterable[Change], effective: Mapping[int | None, Iterable[datetime]], now: datetime) -> None:
-    """Tell changes that are written already of news that takes effect ahead of `now`; one query for each that has any.
+    """Tell changes that are written already of news that takes effect ahead of `now`; a query or two for each that has.
 
     For acts that write their change first: nearly always there is none.
     """
+    later = []
     for change in changes:
-        if ripening := _ripening(effective.get(change.account_id, ()), now):
-            Change.objects.filter(pk=change.pk).update(**ripening)
+        if ahead := _ahead(effective.get(change.account_id, ()), now):
+            Change.objects.filter(pk=change.pk).update(ripens_from=ahead[0], ripens_at=ahead[0])
+            later += [_change(change.kind, change.account_id, now, moment) for moment in ahead[1:]]
+    Change.objects.bulk_create(later)
 
 
 def timeline_entry(

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.text import capfirst
@@ -56,6 +57,9 @@ LATEST = 20
 
 _UNKNOWN = ("", "unknown")
 
+#: How a list is asked for the accounts below another, or merged into it, as links do (`by`); the value is its id.
+_LOOKUPS_OF_LINKS = ("parent__id__exact", "merged_into__id__exact")
+
 
 def facts_now(account: Account) -> AccountFacts | None:
     """What is true of an account now, as its page has read it."""
@@ -66,6 +70,14 @@ def member_now(account: Account, role: str) -> TeamMember | None:
     """Who has a role at an account now, as its page has read it."""
     team = getattr(account, "team_now", ())
     return next((row.member for row in team if row.role == role), None)
+
+
+def _is_seen(account_id: str, request: HttpRequest) -> bool:
+    """Whether this is the id of an account that the person may see; what is no id is none."""
+    try:
+        return bool(Account.objects.visible_to(request.user).filter(pk=account_id).exists())
+    except ValueError:
+        return False
 
 
 def _fact_reader(name: str) -> Callable[[Account], Any]:
@@ -249,9 +261,12 @@ class AccountAdmin(Export, ActAdmin):
     inlines = (IdentityInline, HoldingInline, ChampionInline)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """No list tells whether an account that the person may not see is the parent of one that they see."""
-        if lookup.split("__", 1)[0] in ("parent", "parent_id", "merged_into", "merged_into_id"):
-            return False
+        """No list tells whether an account that the person may not see is the parent of one that they see.
+
+        So parents and mergers are asked for in the one spelling of the links, and by the id of an account in sight.
+        """
+        if lookup.split(LOOKUP_SEP, 1)[0] in ("parent", "parent_id", "merged_into", "merged_into_id"):
+            return lookup in _LOOKUPS_OF_LINKS and request is not None and _is_seen(value, request)
         return super().lookup_allowed(lookup, value, request)
 
     lifecycle = _fact("lifecycle")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Tags, register
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from csplaybooks.checks.table import message
 
@@ -16,21 +16,32 @@ LEAST_SQLITE_TIMEOUT = 10
 _SQLITE_DEFAULT_TIMEOUT = 5
 
 
+def our_database() -> str:
+    """The name in `DATABASES` of the database that our tables are in: where the site's routers send what we write."""
+    try:
+        model = apps.get_model("csplaybooks_accounts", "Account")
+    except LookupError:
+        # Told of as a missing app.
+        return DEFAULT_DB_ALIAS
+    alias: str = router.db_for_write(model)
+    return alias
+
+
 @register
 def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Look at how the default database is set up; no connection is made."""
-    # Ours are in the default database: no router is asked, because one may ask the database.
-    database = connections[DEFAULT_DB_ALIAS]
+    """Look at how the database of our tables is set up; no connection is made."""
+    alias = our_database()
+    database = connections[alias]
     options: Mapping[str, Any] = database.settings_dict.get("OPTIONS") or {}
     match database.vendor:
         case "postgresql":
-            return _check_postgresql(options)
+            return _check_postgresql(alias, options)
         case "sqlite":
-            return [] if _is_in_memory(database) else _check_sqlite(options)
+            return [] if _is_in_memory(database) else _check_sqlite(alias, options)
     return [
         message(
             "E007",
-            f"The ENGINE of DATABASES['default'] is {database.settings_dict['ENGINE']}; csplaybooks runs on PostgreSQL "
+            f"The ENGINE of DATABASES[{alias!r}] is {database.settings_dict['ENGINE']}; csplaybooks runs on PostgreSQL "
             "and SQLite.",
             mend="Set it to django.db.backends.postgresql.",
         )
@@ -41,10 +52,11 @@ def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 def check_journal(
     app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Ask the default database for its journal mode, which a SQLite file keeps; only where `databases` names it."""
-    if DEFAULT_DB_ALIAS not in (databases or ()):
+    """Ask our database for its journal mode, which a SQLite file keeps; only where `databases` names it."""
+    alias = our_database()
+    if alias not in (databases or ()):
         return []
-    database = connections[DEFAULT_DB_ALIAS]
+    database = connections[alias]
     if database.vendor != "sqlite" or _is_in_memory(database):
         return []
     with database.cursor() as cursor:
@@ -55,27 +67,27 @@ def check_journal(
     return [
         message(
             "W003",
-            f"The SQLite database of DATABASES['default'] is in journal mode {mode.upper()}: whoever reads waits for "
+            f"The SQLite database of DATABASES[{alias!r}] is in journal mode {mode.upper()}: whoever reads waits for "
             "whoever writes, and the other way round.",
             mend='Add "init_command": "PRAGMA journal_mode=WAL" to its OPTIONS.',
         )
     ]
 
 
-def _check_postgresql(options: Mapping[str, Any]) -> list[CheckMessage]:
+def _check_postgresql(alias: str, options: Mapping[str, Any]) -> list[CheckMessage]:
     if not options.get("pool"):
         return []
     return [
         message(
             "E012",
-            "DATABASES['default'] uses psycopg's connection pool: the worker processes of a qcluster inherit it, and "
+            f"DATABASES[{alias!r}] uses psycopg's connection pool: the worker processes of a qcluster inherit it, and "
             "most of their tasks never end.",
             mend='Take "pool" out of its OPTIONS and set "CONN_MAX_AGE": 60, at least for qcluster.',
         )
     ]
 
 
-def _check_sqlite(options: Mapping[str, Any]) -> list[CheckMessage]:
+def _check_sqlite(alias: str, options: Mapping[str, Any]) -> list[CheckMessage]:
     messages = []
     # EXCLUSIVE takes the lock when it begins, too.
     if str(options.get("transaction_mode")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):
@@ -84,7 +96,7 @@ def _check_sqlite(options: Mapping[str, Any]) -> list[CheckMessage]:
                 "W001",
                 "On SQLite, transactions that read before they write fail with 'database is locked' when another "
                 "process writes meanwhile, as web server and qcluster do.",
-                mend='Set "OPTIONS": {"transaction_mode": "IMMEDIATE"} in DATABASES[\'default\'].',
+                mend=f'Set "OPTIONS": {{"transaction_mode": "IMMEDIATE"}} in DATABASES[{alias!r}].',
             )
         )
     timeout = options.get("timeout", _SQLITE_DEFAULT_TIMEOUT)
@@ -92,7 +104,7 @@ def _check_sqlite(options: Mapping[str, Any]) -> list[CheckMessage]:
         messages.append(
             message(
                 "W004",
-                f"A writer gives up on the SQLite database of DATABASES['default'] after {timeout} seconds, with "
+                f"A writer gives up on the SQLite database of DATABASES[{alias!r}] after {timeout} seconds, with "
                 "'database is locked'; a long transaction of another takes longer.",
                 mend='Add "timeout": 20 to its OPTIONS.',
             )

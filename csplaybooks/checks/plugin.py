@@ -19,6 +19,9 @@ from django.utils.module_loading import import_string
 from csplaybooks.checks.table import message
 from csplaybooks.conf import DEFAULTS, Setting, csplaybooks_settings
 
+#: How many days the starter playbooks look back: readings of 35 days, and the day of grace before them.
+LEAST_RETENTION_DAYS = 36
+
 
 @register
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
@@ -60,6 +63,16 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
                 f"CSPLAYBOOKS['PAGE_SIZE'] ({csplaybooks_settings.PAGE_SIZE}) is above "
                 f"CSPLAYBOOKS['PAGE_SIZE_MAX'] ({csplaybooks_settings.PAGE_SIZE_MAX}).",
                 mend="Lower the first or raise the second.",
+            )
+        )
+    if not messages and 0 < csplaybooks_settings.RETENTION_DAYS < LEAST_RETENTION_DAYS:
+        messages.append(
+            message(
+                "W014",
+                f"CSPLAYBOOKS['RETENTION_DAYS'] is {csplaybooks_settings.RETENTION_DAYS}, and starter playbooks look "
+                f"{LEAST_RETENTION_DAYS} days back: csplaybooks_setup leaves those that do as drafts.",
+                mend=f"Set it to at least {LEAST_RETENTION_DAYS} (730 where it is not set), or to 0, which keeps "
+                "everything for ever. Where the site has only playbooks of its own, silence this.",
             )
         )
     return messages

@@ -23,7 +23,7 @@ WHAT_IS_WRONG = {
     "csplaybooks.W002": "an app that should be in `INSTALLED_APPS` is not",
     "csplaybooks.W003": (
         "a SQLite database that is not in WAL mode (asked where a connection is allowed: `migrate`, "
-        "`check --database default`)"
+        "`check --database ...`)"
     ),
     "csplaybooks.W004": "a SQLite database for which a writer waits less than 10 seconds",
     "csplaybooks.W005": "`csplaybooks.urls` is not included in `ROOT_URLCONF`",
@@ -35,6 +35,9 @@ WHAT_IS_WRONG = {
     "csplaybooks.W011": "missed slots of schedules are made up for, one by one (`catch_up` of `Q_CLUSTER`)",
     "csplaybooks.W012": "every successful task is kept for ever (`save_limit` of `Q_CLUSTER` is 0)",
     "csplaybooks.W013": "a failed task comes back as often as it fails (`ack_failures` of `Q_CLUSTER`)",
+    "csplaybooks.W014": (
+        "`RETENTION_DAYS` is shorter than the starter playbooks look back; `csplaybooks_setup` leaves those as drafts"
+    ),
     "csplaybooks.I001": "the tasks are queued in another database than that of our tables",
 }
 

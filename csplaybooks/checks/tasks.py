@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, register
-from django.db import DEFAULT_DB_ALIAS
 
+from csplaybooks.checks.database import our_database
 from csplaybooks.checks.table import message
 
 RECOMMENDED = (
@@ -121,13 +121,13 @@ def _broker_findings(path: str, cluster: Mapping[str, Any]) -> Iterator[_Finding
                 text=f"{path}['orm'] is {alias!r}, which is not in DATABASES.",
                 mend=f"Name one of them: {', '.join(map(repr, settings.DATABASES))}.",
             )
-        elif alias != DEFAULT_DB_ALIAS:
+        elif alias != (ours := our_database()):
             yield _finding(
                 "orm",
                 number="I001",
-                text=f"{path}['orm'] is {alias!r}, but our tables are in {DEFAULT_DB_ALIAS!r}: a task can get lost "
+                text=f"{path}['orm'] is {alias!r}, but our tables are in {ours!r}: a task can get lost "
                 "between the two. The sweep picks up within a minute what it would have done.",
-                mend=f'Set "orm": "{DEFAULT_DB_ALIAS}" to queue both in one transaction, or silence this.',
+                mend=f'Set "orm": "{ours}" to queue both in one transaction, or silence this.',
             )
     elif broker is None and "redis" not in cluster:
         yield _finding(

@@ -33,6 +33,18 @@ class Published:
     verdict: str
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """What loading a directory came to: what was published, and what stays a draft for now, as (key, why)."""
+
+    published: list[Published]
+    drafts: list[tuple[str, str]]
+
+
+class OutOfReach(DocumentError):
+    """A document that looks further back than signals and readings are kept, and has no other fault."""
+
+
 def check_names(document: Mapping[str, Any]) -> None:
     """Raise `DocumentError` for every signal type, meter, product or plan of a document that there is not."""
     names = names_used(dict(document))
@@ -50,13 +62,13 @@ def check_names(document: Mapping[str, Any]) -> None:
 
 
 def check_reach(document: Mapping[str, Any], *, now: datetime) -> None:
-    """Raise `DocumentError` for every place of a document that looks further back than signals and readings are kept.
+    """Raise `OutOfReach` with every place of a document that looks further back than signals and readings are kept.
 
     A trigger that did would see less than it asks for, and never say so.
     """
     max_age_days = dict(Meter.objects.order_by().values_list("key", "max_age_days"))
     if errors := list(faults(document, max_age_days, now, pruned_before())):
-        raise DocumentError(errors)
+        raise OutOfReach(errors)
 
 
 def save_draft(
@@ -99,7 +111,8 @@ def publish_playbook(*, playbook_id: int, now: datetime, actor: Any = None) -> P
 
     A draft equal to the published version changes nothing. The change is told to the evaluator like any other input,
     for all accounts. Raises `DocumentError` where the draft names something that is not in the catalogue, looks further
-    back than signals and readings are kept, has another key, or another motion than what was published before.
+    back than signals and readings are kept (`OutOfReach`), has another key, or another motion than what was published
+    before.
     """
     with transaction.atomic():
         # A write that changes nothing, for its row lock: it makes the numbers of versions follow each other.
@@ -161,19 +174,23 @@ def _tell(playbook: Playbook, kind: str, text: str, now: datetime, actor: Any) -
     )
 
 
-def load_library(*, now: datetime, directory: Path = LIBRARY, actor: Any = None) -> list[Published]:
-    """Draft and publish every `*.yaml` of a directory, all or none, in the order of their names.
+def load_library(*, now: datetime, directory: Path = LIBRARY, actor: Any = None) -> Loaded:
+    """Draft and publish every `*.yaml` of a directory, in the order of their names.
 
-    Raises `DocumentError` whose paths begin with the file's name.
+    What looks further back than signals and readings are kept stays a draft, to be published when they are kept longer.
+    For any other fault none is loaded: raises `DocumentError` whose paths begin with the file's name.
     """
-    answers = []
+    loaded = Loaded(published=[], drafts=[])
     with transaction.atomic():
         for file in sorted(directory.glob("*.yaml")):
             try:
                 playbook = save_draft(text=file.read_text(encoding="utf-8"), now=now, actor=actor)
-                answers.append(publish_playbook(playbook_id=playbook.pk, now=now, actor=actor))
+                try:
+                    loaded.published.append(publish_playbook(playbook_id=playbook.pk, now=now, actor=actor))
+                except OutOfReach as error:
+                    loaded.drafts.append((playbook.key, str(error)))
             except DocumentError as error:
                 raise DocumentError(
                     [(f"{file.name}: {path}" if path else file.name, message) for path, message in error.errors]
                 ) from error
-    return answers
+    return loaded

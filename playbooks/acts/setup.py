@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import transaction
 
 from csplaybooks.conf import csplaybooks_settings
-from csplaybooks.playbooks.acts.recipes import load_library
+from csplaybooks.playbooks.acts.recipes import Loaded, load_library
 from csplaybooks.playbooks.acts.roles import make_groups
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, Playbook
 from csplaybooks.signals.acts.catalogue import load_starter_catalogue
@@ -22,7 +22,11 @@ SCHEDULES = (
 
 @dataclass(frozen=True)
 class SetUp:
-    """What `set_up` made; all zero when everything was there."""
+    """What `set_up` made; all zero when everything was there.
+
+    `drafts` are the starter playbooks that it did not publish, as (key, why): signals and readings are not kept for as
+    long as they look back.
+    """
 
     groups: int
     grants: int
@@ -30,6 +34,7 @@ class SetUp:
     kinds: int
     playbooks: int
     schedules: int
+    drafts: tuple[tuple[str, str], ...] = ()
 
 
 def set_up(*, now: datetime, schedules: bool = True) -> SetUp:
@@ -41,9 +46,9 @@ def set_up(*, now: datetime, schedules: bool = True) -> SetUp:
         groups, grants = make_groups()
         calendars = int(_default_calendar(now))
         kinds = load_starter_catalogue(now=now)
-        playbooks = 0 if Playbook.objects.exists() else len(load_library(now=now))
+        library = Loaded([], []) if Playbook.objects.exists() else load_library(now=now)
         scheduled = _schedules(now) if schedules else 0
-    return SetUp(groups, grants, calendars, kinds, playbooks, scheduled)
+    return SetUp(groups, grants, calendars, kinds, len(library.published), scheduled, tuple(library.drafts))
 
 
 def _default_calendar(now: datetime) -> bool:

@@ -66,7 +66,7 @@ class RoundAdmin(ReadOnlyAdmin):
 
     list_display = ("__str__", "asked_at", "after_account", "attempts", "moved_at", "finished_at")
     list_filter = (("finished_at", filled_filter("end", filled="finished", empty="not finished")),)
-    fields = ("asked_at", "after_account", "attempts", "moved_at", "finished_at", "parts")
+    fields = ("asked_at", "after_account", "part_size", "attempts", "poked_at", "moved_at", "finished_at", "parts")
     sortable_by = ()
     parts = shown(
         "Runs",

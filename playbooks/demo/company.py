@@ -36,7 +36,7 @@ from csplaybooks.playbooks.demo.work import Work
 from csplaybooks.playbooks.models import Calendar, CalendarDay
 from csplaybooks.playbooks.pipeline import sweep
 from csplaybooks.playbooks.pokes import pokes_silenced
-from csplaybooks.playbooks.runs import run_triggers
+from csplaybooks.playbooks.runs import run_to_the_end
 from csplaybooks.signals.acts.catalogue import load_starter_catalogue
 
 SEED = 20
@@ -161,7 +161,7 @@ class _Story:
         """What the site would do at `at`: take in what came, and run."""
         self.telemetry.send(at)
         self._books.flush(at)
-        run_triggers(now=at, full=True)
+        run_to_the_end(now=at, full=True)
         sweep.expire_plays(now=at)
         sweep.wake_plays(now=at)
         sweep.work(now=at)

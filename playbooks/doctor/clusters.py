@@ -11,20 +11,18 @@ The ways in which a cluster of django-q2 stands still while it says that it runs
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from csplaybooks.playbooks.doctor.findings import RESTART, Finding, Level, Look, in_words
+from csplaybooks.playbooks.doctor.findings import RESTART, SET_CLOCKS, Finding, Level, Look, in_words
 from csplaybooks.playbooks.doctor.limits import heartbeat_limit
 from csplaybooks.playbooks.doctor.queues import is_orm, open_broker, queue
-from csplaybooks.playbooks.heartbeats import CLUSTER, SWEEP, WATCHER, cluster_name
+from csplaybooks.playbooks.heartbeats import CLOCKS_APART, CLUSTER, SWEEP, WATCHER, cluster_name
 
 START = "Start `manage.py qcluster`; the first sweep comes within two minutes."
 FAILING = "The log of the cluster and the failed tasks in the admin tell why."
-
-#: By how much the clock of another machine may run ahead before its heartbeats tell nothing.
-CLOCKS_APART = timedelta(minutes=2)
 
 
 def sweep(look: Look) -> Iterator[Finding]:
@@ -51,8 +49,9 @@ def _heartbeat(look: Look, name: str, what: str, lease: Any) -> Iterator[Finding
         return
     ahead = lease.last_run_at - look.now
     if ahead > CLOCKS_APART:
+        # Red: nobody may be at work, and no heartbeat would tell until that time has come.
         seen = f"The last {what} is dated {in_words(ahead)} ahead: the clocks of the machines differ."
-        yield Finding(name, Level.WARN, seen, "Set the clocks of all machines by one time server.")
+        yield Finding(name, Level.RED, seen, f"{SET_CLOCKS} The next {what} puts it right.")
         return
     age = look.age(lease.last_run_at)
     if age <= heartbeat_limit():
@@ -69,9 +68,7 @@ def _heartbeat(look: Look, name: str, what: str, lease: Any) -> Iterator[Finding
 
 def reporting(look: Look) -> Iterator[Finding]:
     """Whether the monitor of each cluster that works tells what was done; no query of its own."""
-    from django_q.conf import Conf
-
-    dead = 0
+    troubles = 0
     recent = 0
     for name, lease in look.leases.items():
         # One that has begun nothing for so long is gone, or seen by the other questions.
@@ -79,12 +76,19 @@ def reporting(look: Look) -> Iterator[Finding]:
             continue
         if look.age(lease.last_run_at) > 2 * heartbeat_limit():
             continue
+        cluster = f"The cluster {name.removeprefix(CLUSTER)}"
+        ahead = lease.last_run_at - look.now
+        if ahead > CLOCKS_APART:
+            # It may be gone long since. Where it sweeps, the sweep is red.
+            troubles += 1
+            seen = f"{cluster} dated its last task {in_words(ahead)} ahead: the clocks of the machines differ."
+            yield Finding("clusters", Level.WARN, seen, f"{SET_CLOCKS} Then restart the cluster.")
+            continue
         recent += 1
-        # Each worker may be at one marked task, and one may have died at its own.
-        if lease.expected > Conf.WORKERS + 1:
-            dead += 1
-            yield _monitor_dead(f"The cluster {name.removeprefix(CLUSTER)} has begun {lease.expected} tasks in a row ")
-    if not dead:
+        if lease.expected > lease.seen:
+            troubles += 1
+            yield _monitor_dead(f"{cluster} has begun {lease.expected} tasks in a row ")
+    if not troubles:
         yield Finding("clusters", Level.OK, f"{recent} began tasks lately, and reported them")
 
 
@@ -177,6 +181,11 @@ def stalled(look: Look) -> Iterator[Finding]:
     if not stats:
         yield Finding("stalled_clusters", Level.RED, "No cluster is running.", START)
     troubles = 0
+    for name, count in Counter(cluster_name(stat.host, stat.sentinel) for stat in stats).items():
+        if count > 1:
+            troubles += 1
+            seen = f"{count} clusters have the name {_short(name)}: one that stands still is hidden by the others."
+            yield Finding("stalled_clusters", Level.WARN, seen, "Give each container a host name of its own.")
     for stat in stats:
         for finding in _of_stat(look, stat):
             troubles += 1
@@ -186,15 +195,21 @@ def stalled(look: Look) -> Iterator[Finding]:
 
 
 def _of_stat(look: Look, stat: Any) -> Iterator[Finding]:
+    # It does not tell its start. Rows of sentinels that had this process id before are older than this one.
     name = cluster_name(stat.host, stat.sentinel)
-    lease = look.leases.get(name)
-    begun: datetime = max(stat.tob, lease.last_run_at) if lease is not None and lease.last_run_at else stat.tob
+    rows = [lease.last_run_at for key, lease in look.leases.items() if key.startswith(name)]
+    begun: datetime = max([stat.tob, *(at for at in rows if at is not None and at - look.now <= CLOCKS_APART)])
     idle = look.age(begun)
     if stat.task_q_size > 0 and idle > heartbeat_limit():
         yield Finding(
             "stalled_clusters",
             Level.RED,
-            f"The cluster {name.removeprefix(CLUSTER)} has fetched {stat.task_q_size} tasks and begun none for "
+            f"The cluster {_short(name)} has fetched {stat.task_q_size} tasks and begun none for "
             f"{in_words(idle)}: a worker was killed with the lock of its queue, and no other gets in.",
             RESTART,
         )
+
+
+def _short(name: str) -> str:
+    """HOST:PID of the name of a lease row without a start."""
+    return name.removeprefix(CLUSTER).rstrip(":")

@@ -16,6 +16,8 @@ RESTART = (
     "Restart the cluster as a whole: end its process group (kill -9 -- -PID of the main process, or the supervisor's "
     "own restart of the group), then start `manage.py qcluster` anew. Nothing is lost: the work is in the database."
 )
+#: What helps where something is dated ahead.
+SET_CLOCKS = "Set the clocks of all machines by one time server."
 SET_UP = "Run `manage.py csplaybooks_setup`."
 MIGRATE = "Run `manage.py migrate`, with the code that is to run."
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.playbooks.acts.setup import SCHEDULES
+
+#: Every how many minutes the schedule of full runs fires: none comes sooner, whatever the setting says.
+_FULL_RUN_FIRES = next(minutes for name, _, minutes in SCHEDULES if name == "csplaybooks:run_full")
 
 
 def heartbeat_limit() -> timedelta:
@@ -19,4 +23,4 @@ def waiting_limit() -> timedelta:
 
 def full_run_limit() -> timedelta:
     """Three full runs should have come in this time."""
-    return timedelta(minutes=3 * csplaybooks_settings.FULL_RUN_MINUTES)
+    return timedelta(minutes=3 * max(csplaybooks_settings.FULL_RUN_MINUTES, _FULL_RUN_FIRES))

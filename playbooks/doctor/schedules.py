@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 from csplaybooks.playbooks.acts.setup import SCHEDULES
-from csplaybooks.playbooks.doctor.findings import RESTART, SET_UP, Finding, Level, Look, in_words
+from csplaybooks.playbooks.doctor.findings import RESTART, SET_CLOCKS, SET_UP, Finding, Level, Look, in_words
 from csplaybooks.playbooks.doctor.limits import heartbeat_limit
+from csplaybooks.playbooks.heartbeats import CLOCKS_APART
 
 
 def ours(look: Look) -> Iterator[Finding]:
@@ -49,6 +51,10 @@ def _of(look: Look, name: str, rows: list[Any], wanted: tuple[Any, ...]) -> Iter
             "sentinel, which fires schedules, is dead, or an unreadable schedule stops them all.",
             RESTART,
         )
+    elif (ahead := row.next_run - look.now) > timedelta(minutes=wanted[-1]) + CLOCKS_APART:
+        # A machine whose clock ran ahead has fired it.
+        seen = f"The schedule {name} fires every {wanted[-1]} minutes, but next in {in_words(ahead)}, not before."
+        yield Finding("schedules", Level.RED, seen, f"{SET_CLOCKS} Then set its next run to now in the admin.")
 
 
 def readable(look: Look) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from django.db.models import Count, Max, Min, OuterRef, Q, Subquery
 from django.urls import NoReverseMatch, reverse
 
 from csplaybooks.accounts.models import Change
-from csplaybooks.playbooks.doctor.findings import RESTART, Finding, Level, Look, in_words
+from csplaybooks.playbooks.doctor.findings import RESTART, SET_CLOCKS, Finding, Level, Look, in_words
 from csplaybooks.playbooks.doctor.limits import full_run_limit, waiting_limit
 from csplaybooks.playbooks.heartbeats import SWEEP
 from csplaybooks.playbooks.models import Interval, Match, PlaybookVersion, Round, Run
@@ -98,6 +98,13 @@ def full_run(look: Look) -> Iterator[Finding]:
             "The first full run comes within minutes of the start of a cluster. Where none comes, see the findings "
             "about schedules and the sweep.",
         )
+        return
+    ahead = max(moments) - look.now
+    # Moments may be ahead a little: a run is never dated before what it took note of.
+    if ahead > full_run_limit():
+        seen = f"All accounts were last looked at by a run that is dated {in_words(ahead)} ahead: the clocks differ."
+        mend = f"{SET_CLOCKS} Until that time has come, what changes is looked at as of then, and the rest is not."
+        yield Finding("full_run", Level.WARN, seen, mend)
         return
     age = look.age(max(moments))
     seen = f"All accounts were last looked at {in_words(age)} ago."

@@ -32,8 +32,10 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('asked_at', models.DateTimeField(help_text='The moment of the run that asked for it.')),
                 ('after_account', models.BigIntegerField(default=0, help_text='Accounts up to this id have been looked at.')),
+                ('part_size', models.PositiveIntegerField(help_text='Accounts in a part; halved when one does not come to its end.')),
                 ('moved_at', models.DateTimeField(help_text='When its last part was finished.')),
-                ('attempts', models.PositiveIntegerField(default=0, help_text='How often the next part was begun; halves its size.')),
+                ('poked_at', models.DateTimeField(blank=True, help_text='When a worker was asked for the next part.', null=True)),
+                ('attempts', models.PositiveIntegerField(default=0, help_text='How often the next part was begun.')),
                 ('finished_at', models.DateTimeField(blank=True, null=True)),
             ],
             options={

@@ -23,8 +23,10 @@ class Round(models.Model):
 
     asked_at = models.DateTimeField(help_text="The moment of the run that asked for it.")
     after_account = models.BigIntegerField(default=0, help_text="Accounts up to this id have been looked at.")
+    part_size = models.PositiveIntegerField(help_text="Accounts in a part; halved when one does not come to its end.")
     moved_at = models.DateTimeField(help_text="When its last part was finished.")
-    attempts = models.PositiveIntegerField(default=0, help_text="How often the next part was begun; halves its size.")
+    poked_at = models.DateTimeField(null=True, blank=True, help_text="When a worker was asked for the next part.")
+    attempts = models.PositiveIntegerField(default=0, help_text="How often the next part was begun.")
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects: Any = RoundQuerySet.as_manager()

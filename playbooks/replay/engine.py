@@ -16,7 +16,7 @@ from csplaybooks.playbooks.replay.report import Report, Tally, make_report
 from csplaybooks.playbooks.replay.rules import Rules
 from csplaybooks.playbooks.replay.scene import set_scene
 from csplaybooks.playbooks.replay.team import Team
-from csplaybooks.playbooks.runs import judge_held, run_triggers
+from csplaybooks.playbooks.runs import judge_held, run_to_the_end
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
 from csplaybooks.signals.intake.items import SIGNALS, read_item
 from csplaybooks.signals.intake.values import Clock, Refusal
@@ -138,7 +138,7 @@ class Engine:
         full = self._last_full is None or (day - self._last_full).days >= self._rules.full_run_days
         if full:
             self._last_full = day
-        run_triggers(now=now, full=full)
+        run_to_the_end(now=now, full=full)
         judge_held(now=now)
         if expire_plays(now=now):
             self._team.forget_closed()

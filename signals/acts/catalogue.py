@@ -61,7 +61,11 @@ METERS = (
 
 
 def load_starter_catalogue(*, now: datetime) -> int:
-    """Add the kinds that are missing; what is there already stays as it is. Answers how many were added."""
+    """Add the kinds that are missing; what is there already stays as it is. Answers how many were added.
+
+    No meter is given a maximum age beyond `RETENTION_DAYS`, which a person could not give it either.
+    """
+    kept = csplaybooks_settings.RETENTION_DAYS
     with transaction.atomic():
         before = SignalType.objects.count() + Meter.objects.count()
         SignalType.objects.bulk_create(
@@ -70,7 +74,9 @@ def load_starter_catalogue(*, now: datetime) -> int:
         )
         Meter.objects.bulk_create(
             [
-                Meter(key=key, name=name, unit=unit, max_age_days=max_age_days, updated_at=now)
+                Meter(
+                    key=key, name=name, unit=unit, max_age_days=min(max_age_days, kept or max_age_days), updated_at=now
+                )
                 for key, name, unit, max_age_days in METERS
             ],
             ignore_conflicts=True,

@@ -112,7 +112,7 @@ MAKERS: dict[type[models.Model], Callable[[], Any]] = {
     ),
     what.Playbook: playbooks.PlaybookFactory,
     what.PlaybookVersion: playbooks.PlaybookVersionFactory,
-    what.Round: lambda: what.Round.objects.create(asked_at=START, moved_at=START),
+    what.Round: lambda: what.Round.objects.create(asked_at=START, moved_at=START, part_size=100),
     what.Run: playbooks.RunFactory,
     what.Touch: playbooks.TouchFactory,
     what.Trigger: playbooks.TriggerFactory,

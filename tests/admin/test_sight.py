@@ -187,11 +187,40 @@ def test_champions_of_others_do_not_come_to_a_review(csm, accounts):
     assert completed(csm, Qbr, "attendees") == {"Ada (Own)"}
 
 
-@pytest.mark.parametrize("lookup", ["parent", "parent__id__exact", "parent_id", "merged_into", "merged_into__pk"])
+@pytest.mark.parametrize(
+    "lookup",
+    ["parent", "parent__id__exact", "parent_id", "merged_into", "merged_into__id__exact", "merged_into__pk"],
+)
 def test_parent_that_is_not_seen_cannot_be_asked_for(csm, accounts, lookup):
     Account.objects.filter(pk=accounts["own"].pk).update(parent=accounts["theirs"])
     response = csm.get(url(Account, "changelist"), {lookup: accounts["theirs"].pk})
     assert response.status_code == 400
+
+
+@pytest.mark.parametrize("column", ["parent", "merged_into"])
+def test_parent_that_is_seen_may_be_asked_for(csm, accounts, boss, colleague, column):
+    other = AccountFactory(name="Other", csm=colleague)
+    below = [accounts["own"].pk, other.pk]
+    Account.objects.filter(pk__in=below).update(**{column: accounts["pool"]})
+    lookup = f"{column}__id__exact"
+    assert listed(csm, Account, **{lookup: accounts["pool"].pk}) == {"Own"}
+    assert listed(boss, Account, **{lookup: accounts["pool"].pk}) == {"Own", "Other"}
+    # Beside one that is seen, another is not let through.
+    both = [accounts["pool"].pk, accounts["theirs"].pk]
+    assert csm.get(url(Account, "changelist"), {lookup: both}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "lookup", ["parent", "parent_id", "parent__pk", "parent__id__in", "parent__id__gt", "parent__name"]
+)
+def test_parent_is_asked_for_in_one_spelling(boss, accounts, lookup):
+    assert boss.get(url(Account, "changelist"), {lookup: accounts["pool"].pk}).status_code == 400
+
+
+@pytest.mark.parametrize("value", ["", "x", "1.5", "0", "9" * 30, "9" * 5000, "1,2"])
+def test_what_is_no_id_of_an_account_is_refused(boss, accounts, value):
+    Account.objects.filter(pk=accounts["own"].pk).update(parent=accounts["pool"])
+    assert boss.get(url(Account, "changelist"), {"parent__id__exact": value}).status_code == 400
 
 
 def test_parent_that_is_not_seen_has_no_name(csm, accounts, boss):

@@ -77,6 +77,39 @@ def test_each_bad_setting_gives_one_message(lent, engine, options, number, named
     assert mend in (message.hint or "")
 
 
+class Elsewhere:
+    """The router of a host that keeps our tables in a database of their own."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "ours" if model._meta.app_label.startswith("csplaybooks_") else None
+
+
+def test_the_database_that_is_asked_is_the_one_of_our_tables(settings, monkeypatch, tmp_path, django_db_blocker):
+    settings.DATABASE_ROUTERS = ["tests.checks.test_database.Elsewhere"]
+    handler = ConnectionHandler(
+        {
+            "default": {"ENGINE": "django.db.backends.dummy"},
+            "ours": {"ENGINE": SQLITE, "NAME": str(tmp_path / "ours.sqlite3"), "OPTIONS": {"timeout": 20}},
+        }
+    )
+    monkeypatch.setattr(database, "connections", handler)
+    with django_db_blocker.unblock():
+        (message,) = check_database()
+        assert (message.id, "DATABASES['ours']" in (message.hint or "")) == ("csplaybooks.W001", True)
+        assert check_journal(databases=["default"]) == []
+        (message,) = check_journal(databases=["default", "ours"])
+        assert (message.id, "DATABASES['ours']" in message.msg) == ("csplaybooks.W003", True)
+        handler.close_all()
+
+
+def test_a_site_without_our_apps_is_asked_about_its_default_database(monkeypatch):
+    def missing(*names: str) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(database.apps, "get_model", missing)
+    assert database.our_database() == "default"
+
+
 def test_the_journal_is_asked_for_only_where_a_connection_is_allowed(lent):
     handler = lent(SQLITE, {})
     assert check_journal() == check_journal(databases=[]) == check_journal(databases=["other"]) == []

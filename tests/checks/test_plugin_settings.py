@@ -19,6 +19,8 @@ def test_good_settings_give_none(settings):
     assert messages_for({}) == []
     good = {"PAGE_SIZE": 10, "CURRENCY": "EUR", "AUTHENTICATION_CLASSES": ("tests.api.doubles.SilentAuthentication",)}
     assert messages_for(good) == []
+    # For ever, and just long enough.
+    assert messages_for({"RETENTION_DAYS": 0}) == messages_for({"RETENTION_DAYS": 36}) == []
     del settings.CSPLAYBOOKS
     assert check_settings() == []
 
@@ -47,6 +49,8 @@ def test_good_settings_give_none(settings):
         ({"AUTHENTICATION_CLASSES": []}, "E003", "must not be empty", "dotted paths"),
         ({"AUTHENTICATION_CLASSES": ["nowhere.Nothing"]}, "E003", "cannot be imported", "dotted paths"),
         ({"AUTHENTICATION_CLASSES": ["os.path"]}, "E003", "'os.path', which is no authentication class", "dotted"),
+        ({"RETENTION_DAYS": 35}, "W014", "is 35, and starter playbooks look 36 days back", "at least 36"),
+        ({"RETENTION_DAYS": 1}, "W014", "is 1,", "or to 0"),
         ({"PAGE_SIZE": 501}, "E003", "(501) is above CSPLAYBOOKS['PAGE_SIZE_MAX'] (500)", "Lower the first"),
     ],
 )

@@ -141,6 +141,16 @@ def test_a_queue_in_another_database_is_worth_a_word(monkeypatch):
     assert message.hint
 
 
+def test_a_queue_beside_our_tables_is_good_wherever_these_are(monkeypatch, settings):
+    settings.DATABASE_ROUTERS = ["tests.checks.test_database.Elsewhere"]
+    monkeypatch.setitem(settings.DATABASES, "ours", settings.DATABASES["default"])
+    assert messages_for(changed(orm="ours")) == []
+    (message,) = messages_for(changed(orm="default"))
+    assert message.id == "csplaybooks.I001"
+    assert "our tables are in 'ours'" in message.msg
+    assert '"orm": "ours"' in (message.hint or "")
+
+
 @given(workers=st.integers(1, 64), share=st.integers(1, 64), timeout=st.integers(1, 10_000))
 def test_the_mends_mend(workers, share, timeout):
     """Whatever the sizes: the retry that the hint names is one that the rule takes, and is the rule's alone."""

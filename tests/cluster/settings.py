@@ -7,4 +7,5 @@ from csplaybooks.settings import Q_CLUSTER as SITE_CLUSTER
 
 Q_CLUSTER = {**SITE_CLUSTER, "guard_cycle": 0.2}
 
-CSPLAYBOOKS = {"RETRY_SECONDS": 1}
+# So few accounts in a part that rounds are gone through while groups die.
+CSPLAYBOOKS = {"RETRY_SECONDS": 1, "FULL_RUN_ACCOUNTS": 100}

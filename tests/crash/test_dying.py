@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csplaybooks.accounts.models import TimelineEntry
-from csplaybooks.playbooks.models import Clock, ClockEvent, Lease, Run
+from csplaybooks.playbooks.models import Clock, ClockEvent, Lease, Round, Run
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.owners import assign_owners
@@ -102,3 +102,17 @@ def test_full_run_killed_at_every_write_still_takes_place_in_its_slot(names):
     take_in_signals(items=signals(names, NOW), now=NOW)
     assert die_everywhere("csplaybooks.playbooks.tasks.run_full") > 3
     assert Run.objects.filter(kind=Run.Kind.FULL, finished_at__isnull=False).count() == 1
+
+
+def test_round_killed_at_every_write_passes_every_account_once(names, settings):
+    take_in_signals(items=signals(names, NOW), now=NOW)
+    settings.CSPLAYBOOKS = {"FULL_RUN_ACCOUNTS": 1}
+    run_triggers(now=NOW, full=True)
+    Round.objects.update(part_size=len(names))
+    # In a process of its own the setting is the usual one, and all accounts are one part; each death halves it.
+    assert die_everywhere("csplaybooks.playbooks.runs.run_to_the_end", now=NOW) > 5
+    parts = Run.objects.filter(kind=Run.Kind.PART, round=Round.objects.earliest("pk"))
+    assert sum(part.accounts for part in parts) == len(names)
+    assert not Round.objects.unfinished().exists()
+    for run in Run.objects.order_by("pk"):
+        assert replay_run(run) == matches_after(run)

@@ -86,6 +86,28 @@ def test_plain_shows_what_is_known():
     assert plain.format(record_of(task="csplaybooks:work")).endswith(" INFO mysite [task csplaybooks:work]: hello")
 
 
+def test_a_message_cannot_forge_a_line():
+    plain = site_formatter("plain")
+    record = record_of("token made by %s", "Bob\r\n2026-11-22 ERROR root: forged\x1b[31m\x85\u2028\u2029\t!")
+    assert plain.format(record).endswith(
+        r" INFO mysite: token made by Bob\r\n2026-11-22 ERROR root: forged\x1b[31m\x85\u2028\u2029\t!"
+    )
+    # Another handler gets it as it was said.
+    assert json.loads(JsonFormatter().format(record))["message"] == record.getMessage()
+    assert record.message == record.getMessage()
+    assert plain.format(record_of(task="a\nb")).endswith(r" INFO mysite [task a\nb]: hello")
+
+
+@given(text=st.text())
+def test_plain_is_one_line_whatever_is_logged_and_a_traceback_keeps_its_own(text):
+    plain = site_formatter("plain")
+    line = plain.format(record_of("%s", text))
+    assert len(line.splitlines()) == 1
+    first, second, *_, last = plain.format(record_of("%s", text, exc_info=fault())).splitlines()
+    assert first.partition(" INFO ")[2] == line.partition(" INFO ")[2]
+    assert (second, last) == ("Traceback (most recent call last):", "lines")
+
+
 @pytest.mark.parametrize("name", ["plain", "json"])
 def test_refusals_have_no_traceback_and_stay_whole_for_others(name):
     formatter = site_formatter(name)

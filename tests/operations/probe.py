@@ -18,6 +18,10 @@ def main() -> None:
     from django.core.management import call_command
     from django.test import Client
 
+    from csplaybooks import health
+
+    # Both are to answer for the same moment.
+    health.KEPT_SECONDS = 0.0
     for _ in sys.stdin:
         told = io.StringIO()
         status = 0

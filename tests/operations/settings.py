@@ -21,4 +21,6 @@ class Hurried(float):
 Q_CLUSTER = {**CRASH_CLUSTER, "timeout": 5, "retry": 18, "guard_cycle": Hurried(0.2)}
 
 CSPLAYBOOKS = {"RETRY_SECONDS": 1, "HEARTBEAT_SECONDS": 3}
+# A site's heartbeat may not be called old so soon: its schedules fire only once a minute.
+SILENCED_SYSTEM_CHECKS = ["csplaybooks.E003"]
 ALLOWED_HOSTS = ["testserver"]

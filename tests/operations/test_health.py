@@ -1,7 +1,9 @@
-"""`/health/live` and `/health/ready`: the status for all, the findings for those who may; cheap, and never kept."""
+"""`/health/live` and `/health/ready`: the status for all, the findings for those who may; cheap, and never old."""
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,9 +13,11 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client, override_settings
 
+from csplaybooks import health
 from csplaybooks.accounts.acts import make_token
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory, UserFactory
 from csplaybooks.playbooks import heartbeats
+from csplaybooks.playbooks.doctor import Report
 from csplaybooks.playbooks.leases import beat
 from csplaybooks.playbooks.models import Lease
 from tests.operations.test_doctor import NOW, well
@@ -73,13 +77,91 @@ def test_a_warning_wakes_nobody() -> None:
     assert get().json() == {"status": "ok"}
 
 
-def test_each_answer_is_made_anew() -> None:
+class Ticks:
+    """The monotonic clock of this process, which goes on as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr(health.time, "monotonic", lambda: self.now)
+        # In place of what every other test is told.
+        monkeypatch.setattr(health, "KEPT_SECONDS", 1.0)
+        for name in ("_kept_web", "_kept_system"):
+            monkeypatch.setattr(health, name, health.Kept(getattr(health, name)._questions))
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
+    return Ticks(monkeypatch)
+
+
+def stop_sweeping() -> None:
+    beat(heartbeats.SWEEP, NOW - timedelta(hours=1), expected=1, seen=1)
+
+
+def test_what_everybody_is_told_is_kept_for_a_second(ticks: Ticks, django_assert_num_queries: Any) -> None:
     well()
     assert get().status_code == 200
-    beat(heartbeats.SWEEP, NOW - timedelta(hours=1), expected=1, seen=1)
+    stop_sweeping()
+    ticks.now += 0.99
+    with django_assert_num_queries(0):
+        assert get().json() == {"status": "ok"}
+    ticks.now += 0.01
     assert get().status_code == 503
     beat(heartbeats.SWEEP, NOW, expected=1, seen=1)
+    assert get().status_code == 503
+    ticks.now += 1
     assert get().status_code == 200
+
+
+def test_each_address_has_its_own_answer(ticks: Ticks) -> None:
+    # No cluster has ever run.
+    assert get().status_code == 503
+    assert get(f"{READY}?only=web").status_code == 200
+    assert get().status_code == 503
+
+
+def test_who_may_know_more_is_told_anew(ticks: Ticks) -> None:
+    well()
+    header = token("health:read")
+    client = Client()
+    client.force_login(UserFactory(is_superuser=True))
+    assert get().status_code == 200
+    assert (get(**header).status_code, get(client=client).status_code) == (200, 200)
+    stop_sweeping()
+    assert (get(**header).status_code, get(client=client).status_code) == (503, 503)
+    # Nor does what they are told become what everybody is.
+    assert get().json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize("headers", [{"Authorization": "Token csp_x"}, {"Cookie": f"sessionid={'a' * 32}"}])
+def test_nothing_kept_hides_that_nobody_can_be_known(
+    ticks: Ticks, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    assert get(f"{READY}?only=web").status_code == 200
+    database = type(connections[DEFAULT_DB_ALIAS])
+    monkeypatch.setattr(database, "cursor", refuse)
+    monkeypatch.setattr(database, "ensure_connection", refuse)
+    assert get(f"{READY}?only=web", **headers).status_code == 503
+
+
+def test_many_at_once_cost_one_examination(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    examined = []
+    all_there = threading.Barrier(5)
+
+    def examine(**kwargs: Any) -> Report:
+        examined.append(kwargs)
+        return Report(NOW, [])
+
+    def ask() -> Report:
+        all_there.wait(timeout=30)
+        return kept.report()
+
+    monkeypatch.setattr(health, "examine", examine)
+    kept = health.Kept(())
+    with ThreadPoolExecutor(5) as pool:
+        reports = [asked.result() for asked in [pool.submit(ask) for _ in range(5)]]
+    assert len(examined) == 1
+    assert all(report is reports[0] for report in reports)
 
 
 def test_ready_is_cheap(django_assert_num_queries: Any) -> None:

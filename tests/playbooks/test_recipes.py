@@ -217,11 +217,11 @@ def test_names_must_stand_in_the_catalogue_when_it_is_published() -> None:
 def test_the_library_is_published_whole_and_twice_is_once() -> None:
     load_starter_catalogue(now=NOW)
     files = sorted(LIBRARY.glob("*.yaml"))
-    assert [answer.verdict for answer in load_library(now=NOW)] == ["created"] * len(files)
+    assert [answer.verdict for answer in load_library(now=NOW).published] == ["created"] * len(files)
     for file in files:
         version = PlaybookVersion.objects.get(playbook__key=file.stem)
         assert version.source.encode() == file.read_bytes()
-    assert {answer.verdict for answer in load_library(now=LATER)} == {"unchanged"}
+    assert {answer.verdict for answer in load_library(now=LATER).published} == {"unchanged"}
 
 
 def test_a_library_with_one_bad_file_is_not_loaded_at_all(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import time_machine
 
+from csplaybooks.accounts.acts.record import record_changes
 from csplaybooks.playbooks import episodes, rounds, tasks
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.models import Match, Round, Run
-from csplaybooks.playbooks.rounds import STALLED_AFTER, revive_round, run_next_part
-from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
+from csplaybooks.playbooks.rounds import STALLED_AFTER, poke_round, run_next_part
+from csplaybooks.playbooks.runs import matches_after, replay_run, run_to_the_end, run_triggers
 from csplaybooks.signals.intake import take_in_signals
 from tests.playbooks.test_runs import account, assert_all_runs_replay, gate_hits, open_matches, seats
 
@@ -141,7 +142,7 @@ def test_a_waiting_round_serves_all_who_ask_and_one_that_has_begun_does_not(read
     assert finish_rounds() == [2, 1, 2, 2, 1]
 
 
-def test_a_part_that_dies_is_tried_again_with_half_the_accounts(ready, settings, monkeypatch):
+def test_a_part_that_dies_is_tried_again_with_half_the_accounts_and_so_are_the_next(ready, settings, monkeypatch):
     settings.CSPLAYBOOKS = {"FULL_RUN_ACCOUNTS": 4}
     run_triggers(now=NOW, full=True)
 
@@ -154,9 +155,13 @@ def test_a_part_that_dies_is_tried_again_with_half_the_accounts(ready, settings,
             with pytest.raises(SystemExit):
                 run_next_part(now=NOW)
     [waiting] = Round.objects.unfinished()
-    assert (waiting.attempts, waiting.after_account) == (2, 0)
-    # The third attempt takes a quarter; when it has come through, all is as before.
-    assert finish_rounds() == [1, 4]
+    assert (waiting.attempts, waiting.after_account, waiting.part_size) == (2, 0, 2)
+    assert finish_rounds() == [1, 1, 1, 1, 1]
+    # The next round tries twice the size that came through.
+    run_triggers(now=NOW, full=True)
+    assert finish_rounds() == [2, 2, 1]
+    run_triggers(now=NOW, full=True)
+    assert finish_rounds() == [4, 1]
 
 
 def test_a_round_without_accounts_left_is_finished(ready):
@@ -166,13 +171,39 @@ def test_a_round_without_accounts_left_is_finished(ready):
     assert not Round.objects.unfinished().exists()
 
 
-def test_the_sweep_revives_a_round_that_stands_still(ready, monkeypatch):
+def test_a_round_has_one_poke_at_a_time_and_a_lost_one_is_made_again(ready, monkeypatch):
     poked: list[str] = []
-    run_triggers(now=NOW, full=True)
     monkeypatch.setattr(rounds, "poke", poked.append)
-    assert not revive_round(now=NOW)
-    assert revive_round(now=NOW + STALLED_AFTER)
-    assert poked == ["run_round"]
+    assert not poke_round(now=NOW)
+    run_triggers(now=NOW, full=True)
+    assert [poke_round(now=NOW) for _ in range(3)] == [True, False, False]
+    # Whoever follows it lets the next be made.
+    run_next_part(now=NOW)
+    assert [poke_round(now=NOW) for _ in range(3)] == [True, False, False]
+    assert [poke_round(now=NOW + STALLED_AFTER) for _ in range(2)] == [True, False]
+    assert poked == ["run_round"] * 3
+    finish_rounds()
+    assert not poke_round(now=NOW + DAY)
+
+
+def test_who_has_news_is_looked_at_at_once_though_all_others_wait_for_the_round(ready):
+    gate_hits("echo", 3)
+    # A change of the catalogue is news of everybody.
+    record_changes(kind="catalogue", account_ids=[None], now=NOW)
+    report = run_triggers(now=NOW)
+    assert report is not None
+    assert (report.accounts, report.opened) == (1, 1)
+    assert open_matches() == ["echo"]
+    assert finish_rounds() == [2, 2, 1]
+    assert_all_runs_replay()
+
+
+def test_those_who_keep_no_clusters_run_to_the_end(ready):
+    for name in NAMES:
+        gate_hits(name, 3)
+    run_to_the_end(now=NOW, full=True)
+    assert open_matches() == list(NAMES)
+    assert not Round.objects.unfinished().exists()
 
 
 def test_a_playbook_that_cannot_be_evaluated_does_not_stop_the_round(ready, monkeypatch):
@@ -191,6 +222,7 @@ def test_the_task_works_on_one_part_and_asks_for_the_next(ready, django_capture_
     with time_machine.travel(NOW, tick=False), django_capture_on_commit_callbacks(execute=True):
         # With three parts to go the first two ask for another.
         run_triggers(now=NOW, full=True)
+        poke_round(now=NOW)
         answers = [tasks.run_round() for _ in range(4)]
     assert [answer.split()[0] for answer in answers] == ["run", "run", "run", "no"]
     assert asked.count("run_round") == 3

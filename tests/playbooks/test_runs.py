@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from csplaybooks.accounts.acts.champions import add_champion, change_champion
 from csplaybooks.accounts.acts.companies import set_facts
+from csplaybooks.accounts.acts.record import record_changes
 from csplaybooks.accounts.acts.reviews import NewFinding, log_qbr
 from csplaybooks.accounts.factories import AccountFactory, ProductFactory
 from csplaybooks.accounts.models import Account, Change
@@ -286,6 +287,33 @@ def test_an_intake_held_open_across_a_run_is_the_next_ones_news():
     assert open_matches() == ["acme"]
     # PostgreSQL: without it, with the late one, with it. SQLite: the run waited for the writer and saw it all.
     assert Run.objects.count() == (1 if connection.vendor == "sqlite" else 3)
+    assert_all_runs_replay()
+
+
+def test_news_dated_ahead_makes_a_run_when_it_ripens_and_none_between(library):
+    """However long it is until the last of it: many moments in one batch, and two in one act."""
+    row = account("acme")
+    items = [
+        {
+            **{"source": "product", "external_id": f"ahead-{seconds}", "account": "acme", "type": "feature_gate_hit"},
+            "occurred_at": (NOW + timedelta(seconds=seconds)).isoformat(),
+        }
+        for seconds in (10, 300, 590)
+    ]
+    take_in_signals(items=items, now=NOW)
+    ahead = [NOW + timedelta(seconds=20), NOW + 365 * DAY]
+    record_changes(kind="facts", account_ids=[row.pk], now=NOW, effective={row.pk: ahead})
+    assert run_triggers(now=NOW) is not None
+    made = [
+        second
+        for second in range(1, 700)
+        for _ in range(2)
+        if run_triggers(now=NOW + timedelta(seconds=second)) is not None
+    ]
+    assert made == [10, 20, 300, 590]
+    assert run_triggers(now=NOW + 364 * DAY) is None
+    assert run_triggers(now=NOW + 365 * DAY) is not None
+    assert run_triggers(now=NOW + 366 * DAY) is None
     assert_all_runs_replay()
 
 

@@ -11,13 +11,15 @@ from django.core.management import CommandError, call_command
 from django_q.models import Schedule
 
 from csplaybooks.accounts.roles import Role
+from csplaybooks.checks.plugin import LEAST_RETENTION_DAYS
 from csplaybooks.playbooks import tasks
 from csplaybooks.playbooks.acts import setup
-from csplaybooks.playbooks.acts.recipes import LIBRARY, set_playbook_active
+from csplaybooks.playbooks.acts.recipes import LIBRARY, publish_playbook, set_playbook_active
 from csplaybooks.playbooks.acts.setup import SetUp, set_up
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.factories import CalendarFactory
 from csplaybooks.playbooks.models import Calendar, Playbook, PlaybookVersion
+from csplaybooks.playbooks.reach import days_needed
 from csplaybooks.playbooks.roles import grants
 from csplaybooks.signals.models import Meter, SignalType
 
@@ -104,6 +106,45 @@ def test_a_failure_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> Non
         call_command("csplaybooks_setup", stdout=StringIO())
     assert not Calendar.objects.exists()
     assert not SignalType.objects.exists()
+
+
+def test_with_a_short_retention_all_is_made_but_what_looks_further_back(settings: Any) -> None:
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 30}
+    made = set_up(now=NOW)
+    # Its readings are of 30 days then, and a day of grace lies before them.
+    ((key, why),) = made.drafts
+    assert key == "near_the_cap"
+    assert "looks 31 days back, and signals and readings are kept for 30 days" in why
+    assert Playbook.objects.get(published=None).key == key
+    assert made.playbooks == Playbook.objects.running().count() == len(list(LIBRARY.glob("*.yaml"))) - 1
+    assert (made.calendars, made.schedules, made.kinds) == (1, 2, SignalType.objects.count() + Meter.objects.count())
+    assert set(Meter.objects.values_list("max_age_days", flat=True)) == {30}
+    assert set_up(now=NOW) == SetUp(0, 0, 0, 0, 0, 0)
+    # Nothing but the retention was in its way.
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 31}
+    assert publish_playbook(playbook_id=Playbook.objects.get(key=key).pk, now=NOW).verdict == "created"
+
+
+def test_the_command_says_what_it_left_as_drafts(settings: Any) -> None:
+    # Shorter than what a guard of every playbook looks at.
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 6}
+    answer = StringIO()
+    call_command("csplaybooks_setup", stdout=answer, no_color=True)
+    first, *left = answer.getvalue().splitlines()
+    assert ", 0 playbooks, 2 schedules" in first
+    assert [line.split(": ")[1] for line in left] == sorted(file.stem for file in LIBRARY.glob("*.yaml"))
+    for line in left:
+        assert line.startswith("left as a draft, to be published in the admin later: ")
+        assert "days back, and signals and readings are kept for 6 days" in line
+    assert Calendar.objects.exists()
+
+
+@pytest.mark.parametrize("days", [LEAST_RETENTION_DAYS, 0])
+def test_the_least_retention_that_the_check_knows_is_enough(settings: Any, days: int) -> None:
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": days}
+    assert set_up(now=NOW).drafts == ()
+    assert days_needed() == LEAST_RETENTION_DAYS
+    assert Meter.objects.get(key="nps").max_age_days == (days or 180)
 
 
 def test_the_command_says_what_it_made() -> None:

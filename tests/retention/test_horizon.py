@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,17 +15,18 @@ from csplaybooks.playbooks.doctor.findings import Level, Look
 from csplaybooks.playbooks.doctor.retention import retention
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
-from csplaybooks.playbooks.factories import PlaybookVersionFactory
+from csplaybooks.playbooks.factories import PlaybookVersionFactory, RunFactory
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Run
 from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.reach import Forgotten, days_needed, too_far
 from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.acts.catalogue import change_meter
-from csplaybooks.signals.factories import MeterFactory, PrunedDayFactory, SignalTypeFactory
+from csplaybooks.signals.factories import MeterFactory, PrunedDayFactory, SignalFactory, SignalTypeFactory
+from csplaybooks.signals.horizon import pruned_before
 from csplaybooks.signals.intake import IntakeAnswer, act, take_in_readings, take_in_signals
 from csplaybooks.signals.intake.lookups import find_stored
-from csplaybooks.signals.models import IntakeBatch, Signal
+from csplaybooks.signals.models import IntakeBatch, PrunedDay, Signal
 from tests.retention.history import claim_all, draft, prune_all
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
@@ -98,6 +99,37 @@ def test_what_was_taken_in_and_pruned_is_not_taken_in_again():
     assert len(prune_all(NOW + 2 * DAY)) == 1
     assert codes(send(("one", TAKEN_FROM), ("two", TAKEN_FROM + DAY), now=NOW + 2 * DAY)) == ["too_old", "duplicate"]
     assert Signal.objects.get().external_id == "two"
+
+
+def test_after_a_change_of_time_zone_the_horizon_covers_all_that_is_pruned(settings):
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 10, "TIME_ZONE": "Asia/Tokyo"}
+    # Both are of the 5th in Los Angeles, but the later one is of the 6th in Tokyo.
+    early, late = datetime(2026, 11, 5, 10, 0, tzinfo=UTC), datetime(2026, 11, 6, 5, 0, tzinfo=UTC)
+    now = datetime(2026, 11, 16, 16, 0, tzinfo=UTC)
+    send(("early", early), ("late", late), now=now - 9 * DAY)
+    claim_all()
+    assert [pruned.signals for pruned in prune_all(now)] == [1]
+    assert pruned_before() == datetime(2026, 11, 5, 15, 0, tzinfo=UTC)
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 10, "TIME_ZONE": "America/Los_Angeles"}
+    assert [pruned.signals for pruned in prune_all(now + 2 * DAY)] == [1]
+    day = PrunedDay.objects.get()
+    assert (day.before, day.signals) == (datetime(2026, 11, 6, 8, 0, tzinfo=UTC), 2)
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 30, "TIME_ZONE": "America/Los_Angeles"}
+    assert codes(send(("late", late), now=now + 2 * DAY)) == ["too_old"]
+
+
+def test_after_a_change_of_time_zone_the_horizon_does_not_move_back(settings):
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 10, "TIME_ZONE": "America/Los_Angeles"}
+    send(("one", datetime(2026, 11, 5, 10, 0, tzinfo=UTC)), now=NOW - 10 * DAY)
+    claim_all()
+    prune_all(NOW + 2 * DAY)
+    before = pruned_before()
+    assert before == datetime(2026, 11, 6, 8, 0, tzinfo=UTC)
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 10, "TIME_ZONE": "Asia/Tokyo"}
+    # Of the same day in Tokyo, which ends earlier.
+    SignalFactory(occurred_at=datetime(2026, 11, 5, 11, 0, tzinfo=UTC), batch__seen_by_run=RunFactory().pk)
+    assert [pruned.day for pruned in prune_all(NOW + 2 * DAY)] == [date(2026, 11, 5)]
+    assert (PrunedDay.objects.get().signals, pruned_before()) == (2, before)
 
 
 def test_a_retention_made_longer_brings_nothing_back(settings):

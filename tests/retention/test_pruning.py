@@ -245,7 +245,8 @@ def test_spent_batches_are_rolled_up_by_the_day_they_came_in():
 
 def test_runs_that_left_no_match_go_and_the_one_before_the_first_that_is_kept_stays():
     start = datetime(2026, 11, 5, tzinfo=UTC)
-    round_then = Round.objects.create(asked_at=start, moved_at=start, finished_at=start - timedelta(hours=1))
+    ended = start - timedelta(hours=1)
+    round_then = Round.objects.create(asked_at=start, moved_at=start, part_size=1, finished_at=ended)
     spent = RunFactory(moment=start - DAY - timedelta(seconds=1), round=round_then)
     opening, closing = RunFactory(moment=start - 3 * DAY), RunFactory(moment=start - 2 * DAY)
     MatchFactory(opened_run=opening, closed_run=closing, closed_at=closing.moment, state=Match.State.ENDED)

@@ -35,6 +35,8 @@ class Command(BaseCommand):
             f"{made.kinds} kinds of signal and meter, "
             f"{made.playbooks} playbooks, {made.schedules} schedules"
         )
+        for key, why in made.drafts:
+            self.stdout.write(self.style.WARNING(f"left as a draft, to be published in the admin later: {key}: {why}"))
 
 
 def _is_behind() -> bool:

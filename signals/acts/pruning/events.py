@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, Exists, F, IntegerField, Min, OuterRef, QuerySet, Subquery, Value, When, Window
-from django.db.models.functions import RowNumber, TruncDate
+from django.db.models.functions import Greatest, RowNumber, TruncDate
 
 from csplaybooks.accounts.acts.record import require_aware
 from csplaybooks.conf import company_time_zone
@@ -143,13 +143,16 @@ def _prune(kind: ItemKind, moments: dict[int, datetime], now: datetime) -> Prune
 
 
 def _move_horizon(pruned: PrunedEvents, now: datetime) -> None:
-    """Write down that the day is being pruned."""
-    first = PrunedDay(
-        day=pruned.day, before=midnight(pruned.day + timedelta(days=1)), signals=0, readings=0, pruned_at=now
-    )
+    """Write down that the day is being pruned, up to its end."""
+    before = midnight(pruned.day + timedelta(days=1))
+    first = PrunedDay(day=pruned.day, before=before, signals=0, readings=0, pruned_at=now)
     PrunedDay.objects.bulk_create([first], ignore_conflicts=True)
     PrunedDay.objects.filter(day=pruned.day).update(
-        signals=F("signals") + pruned.signals, readings=F("readings") + pruned.readings, pruned_at=now
+        # After a change of TIME_ZONE the day may end later than it did when it was first pruned.
+        before=Greatest("before", Value(before)),
+        signals=F("signals") + pruned.signals,
+        readings=F("readings") + pruned.readings,
+        pruned_at=now,
     )
 
 
