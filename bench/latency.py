@@ -29,7 +29,7 @@ from csplaybooks.accounts.acts.companies import NewAccount, create_accounts
 from csplaybooks.accounts.acts.tokens import make_token
 from csplaybooks.accounts.models import TeamMember
 from csplaybooks.playbooks.acts.setup import set_up
-from csplaybooks.playbooks.models import Play
+from csplaybooks.playbooks.models import Match, Play
 from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.rounds import run_next_part
 from csplaybooks.playbooks.runs import run_triggers
@@ -163,7 +163,12 @@ def _now() -> str:
 
 def _wait_until_known() -> None:
     give_up = time.monotonic() + PATIENCE
-    while IntakeBatch.objects.unclaimed().exists() or OrmQ.objects.exists():
+    while (
+        IntakeBatch.objects.unclaimed().exists()
+        or OrmQ.objects.exists()
+        or Match.objects.filter(state=Match.State.QUEUED).exists()
+        or Play.objects.filter(clocks_started_at__isnull=True, outcome="").exists()
+    ):
         if time.monotonic() > give_up:
             raise SystemExit(f"The clusters took nothing for {PATIENCE} seconds.")
         time.sleep(0.05)

@@ -25,8 +25,9 @@ OUR_APPS: dict[str, tuple[str, ...]] = {
     "csplaybooks.playbooks": ("csplaybooks.accounts", "csplaybooks.signals"),
 }
 
-#: Django's apps without which no table of ours can be: history names its subject by content type, roles are groups.
-GROUND = ("django.contrib.contenttypes", "django.contrib.auth")
+#: Django's apps without which we cannot be: history names its subject by content type, roles are groups, and people
+#: work in the admin, without whose app Django fails at its pages with a LookupError that names nothing to mend.
+GROUND = ("django.contrib.contenttypes", "django.contrib.auth", "django.contrib.admin")
 
 
 def how_to_add(missing: Iterable[str]) -> str:

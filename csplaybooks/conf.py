@@ -24,13 +24,14 @@ class Setting(Generic[T]):
     """One key of `CSPLAYBOOKS`; as an attribute of `PluginSettings` it reads the site's value or its default.
 
     `type` is the class of a fitting value (a bool is no int; of a list, every item is a str). `minimum` is
-    the least number allowed; a str or a list may never be empty.
+    the least number allowed, `maximum` the greatest; a str or a list may never be empty.
     """
 
     default: T
     type: type[T]
     help: str
     minimum: int | None = None
+    maximum: int | None = None
     name: str = field(default="", init=False)
 
     def __set_name__(self, owner: object, name: str) -> None:
@@ -93,6 +94,7 @@ class PluginSettings:
         int,
         "How far ahead of our clock a sender's may run, in seconds. What lies further ahead is refused.",
         minimum=0,
+        maximum=86_400,
     )
     RETENTION_DAYS = Setting(
         730,
@@ -101,6 +103,7 @@ class PluginSettings:
         "ever. What occurred earlier is refused by intake, and no window of a trigger may be longer. Starter playbooks "
         "need 36.",
         minimum=0,
+        maximum=36_500,
     )
 
     API_MAX_BYTES = Setting(2_000_000, int, "The biggest body of any other request to the API, in bytes.", minimum=1)
@@ -119,12 +122,15 @@ class PluginSettings:
     MAX_ATTEMPTS = Setting(
         5, int, "How often the pipeline tries a row that fails before it is put into the tray.", minimum=1
     )
-    RETRY_SECONDS = Setting(60, int, "How long a failed row waits for its next try, in seconds.", minimum=1)
+    RETRY_SECONDS = Setting(
+        60, int, "How long a failed row waits for its next try, in seconds.", minimum=1, maximum=86_400
+    )
     FULL_RUN_MINUTES = Setting(
         60,
         int,
         "How often all triggers are evaluated over all accounts, in minutes. Its schedule fires every 10 minutes.",
         minimum=10,
+        maximum=10_080,
     )
     FULL_RUN_ACCOUNTS = Setting(
         5000,
@@ -140,12 +146,14 @@ class PluginSettings:
         "How old a heartbeat, a due schedule or a task that waits for a worker may be, in seconds, before the doctor "
         "calls it red. The sweep runs once a minute, and a schedule fires up to 31 seconds late.",
         minimum=120,
+        maximum=86_400,
     )
     WAITING_SECONDS = Setting(
         600,
         int,
         "How long a row may wait for its step of the pipeline, in seconds, before the doctor calls it red.",
         minimum=1,
+        maximum=604_800,
     )
 
 

@@ -18,11 +18,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
+
+def _count(variable: str, default: int) -> int:
+    """A whole number from 1 on from the environment. Raises ImproperlyConfigured for anything else."""
+    text = os.environ.get(variable) or str(default)
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ImproperlyConfigured(f"{variable} is {text!r}; it must be a whole number from 1 on.")
+    return int(text)
+
+
 # gunicorn's own default listens on all addresses as soon as somebody sets PORT.
 bind = os.environ.get("BIND") or "127.0.0.1:8000"
-workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+# gunicorn reads this one itself, too, and before us: what is no number at all it refuses in words of its own.
+workers = _count("WEB_CONCURRENCY", 2)
 worker_class = "gthread"
-threads = int(os.environ.get("WEB_THREADS") or 4)
+threads = _count("WEB_THREADS", 4)
 
 # A process that gives no sign of life for so long is killed. It gives them while its threads work, so this is no limit
 # to a request; statements have one of their own.

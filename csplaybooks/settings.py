@@ -3,17 +3,18 @@
 All that differs between machines comes from the environment:
 
 ``DATABASE_URL``
-    Default: the file ``db.sqlite3`` in the checkout. ``postgres://USER:PASSWORD@HOST:PORT/NAME`` for more
-    than one machine.
+    Default: the file ``db.sqlite3`` in the checkout, or in the current folder where the site was installed.
+    ``sqlite:///FILE``, or ``postgres://USER:PASSWORD@HOST:PORT/NAME`` for more than one machine.
 ``REDIS_URL``
-    When set, Redis is the task broker and the shared cache; else the database is the broker.
+    ``redis://HOST:PORT/NUMBER`` (``rediss://`` with TLS) or ``unix://FILE``. When set, Redis is the task broker and the
+    shared cache; else the database is the broker.
 ``CLUSTER_WORKERS``
     How many tasks one qcluster works on at once. Default: 2.
 ``SECRET_KEY``
     Signs sessions and queued tasks, so it must be the same for every process. Required unless ``DEBUG`` is
     true, where a key is made once and kept in the git-ignored file ``.secret_key``.
 ``DEBUG``
-    Default: false.
+    Default: false. Like ``HTTPS`` one of true, yes, on, 1, false, no, off, 0.
 ``ALLOWED_HOSTS``
     Comma-separated. Default: this machine only.
 ``CSRF_TRUSTED_ORIGINS``
@@ -39,9 +40,10 @@ All that differs between machines comes from the environment:
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -55,7 +57,29 @@ _checkout = Path(__file__).resolve().parent.parent
 # An installed wheel has no checkout: files of the site then lie where it is started.
 BASE_DIR = _checkout if (_checkout / "manage.py").is_file() else Path.cwd()
 
-DEBUG: bool = env.bool("DEBUG", default=False)
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+
+
+def _truth(text: str) -> bool:
+    """Whether a word says true. Raises ValueError for one that says neither."""
+    word = text.strip().lower()
+    if word not in _TRUE + _FALSE:
+        raise ValueError(text)
+    return word in _TRUE
+
+
+def _is_on(variable: str) -> bool:
+    """Yes or no from the environment, by default no. Raises ImproperlyConfigured for a word that is neither."""
+    text: str = env.str(variable, default="")
+    try:
+        return bool(text.strip()) and _truth(text)
+    except ValueError:
+        words = ", ".join(_TRUE + _FALSE)
+        raise ImproperlyConfigured(f"{variable} is {text!r}; it must be one of {words}.") from None
+
+
+DEBUG: bool = _is_on("DEBUG")
 
 
 def _count(variable: str, *, default: int, least: int = 0) -> int:
@@ -99,7 +123,7 @@ if not SECRET_KEY:
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-if env.bool("HTTPS", default=False):
+if _is_on("HTTPS"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = True
     CSRF_COOKIE_SECURE = True
@@ -186,9 +210,32 @@ if STATIC_ROOT:
     }
 
 
+def _named_database() -> dict[str, Any]:
+    """What ``DATABASE_URL`` names. Raises ImproperlyConfigured, never with its text: that holds the password."""
+    forms = "sqlite:///FILE or postgres://USER:PASSWORD@HOST:PORT/NAME"
+    url: str = env.str("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}").strip()
+    if not url:
+        raise ImproperlyConfigured(f"DATABASE_URL is empty; leave it out, or write {forms}.")
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in ("sqlite", *env.POSTGRES_FAMILY):
+        what = f"begins with {scheme + separator!r}" if separator else "is no address"
+        raise ImproperlyConfigured(f"DATABASE_URL {what}; it must be {forms}.")
+    try:
+        database: dict[str, Any] = env.db_url_config(url)
+    except ValueError:
+        # Such as a port that is no number.
+        raise ImproperlyConfigured(f"DATABASE_URL cannot be read; it must be {forms}.") from None
+    if scheme == "sqlite" and database.get("HOST"):
+        # With two slashes the file would be taken for a host, and the database be in memory.
+        raise ImproperlyConfigured("DATABASE_URL names no file; write three slashes before it: sqlite:///FILE.")
+    if not database["NAME"] and "service" not in database.get("OPTIONS", {}):
+        raise ImproperlyConfigured(f"DATABASE_URL names no database; it must be {forms}.")
+    return database
+
+
 def _database() -> dict[str, Any]:
     """Return Django's settings for the database that ``DATABASE_URL`` names."""
-    database: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{BASE_DIR / 'db.sqlite3'}")
+    database = _named_database()
     if database["ENGINE"] == "django.db.backends.sqlite3":
         # A writer takes its lock when the transaction begins and waits for it. With the defaults, several
         # processes meet "database is locked" as soon as a transaction that has read begins to write.
@@ -247,13 +294,31 @@ def _session_limits() -> dict[str, str]:
 
 DATABASES = {"default": _database()}
 
-REDIS_URL: str = env.str("REDIS_URL", default="")
+
+def _impatient(url: str) -> str:
+    """The address of a Redis, with limits to waiting. Raises ImproperlyConfigured, never with its text: see above.
+
+    A request that pokes must not hang for long on a Redis that does not answer. Longer than the second for which a
+    cluster waits for its next task.
+    """
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("redis", "rediss", "unix") and "://" in url and parts.port != 0
+    except ValueError:
+        # Such as a port that is no number.
+        fits = False
+    if not fits:
+        raise ImproperlyConfigured(
+            "REDIS_URL cannot be read; it must be redis://HOST:PORT/NUMBER, rediss://HOST:PORT/NUMBER or unix://FILE."
+        )
+    query = {"socket_connect_timeout": "2", "socket_timeout": "5", **dict(parse_qsl(parts.query))}
+    # By hand: urlunsplit takes the slashes from an address without a host.
+    return f"{parts.scheme}://{parts.netloc}{parts.path}?{urlencode(query)}"
+
+
+REDIS_URL: str = env.str("REDIS_URL", default="").strip()
 if REDIS_URL:
-    # A request that pokes must not hang for long on a Redis that does not answer. Longer than the second for which
-    # a cluster waits for its next task.
-    _url = urlsplit(REDIS_URL)
-    _query = {"socket_connect_timeout": "2", "socket_timeout": "5", **dict(parse_qsl(_url.query))}
-    REDIS_URL = urlunsplit(_url._replace(query=urlencode(_query)))
+    REDIS_URL = _impatient(REDIS_URL)
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
 _workers: int = _count("CLUSTER_WORKERS", default=2, least=1)
@@ -322,14 +387,21 @@ def _plugin_value(variable: str, kind: type) -> Any:
     if kind is str:
         return env.str(variable)
     try:
-        return env.list(variable) if kind is list else env.bool(variable) if kind is bool else env.json(variable)
+        return env.list(variable) if kind is list else _truth(env.str(variable)) if kind is bool else env.json(variable)
     except ValueError:
         return env.str(variable)
 
 
-# The plugin's own settings: see csplaybooks.conf. The defaults serve; the checks look at what is set.
+# What Kubernetes and links of containers put into the environment for a service called csplaybooks, or csplaybooks-web.
+_OF_A_SERVICE = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+
+# The plugin's own settings: see csplaybooks.conf. The defaults serve; the checks look at what is set, and refuse what
+# is none of them, such as a name that is misspelt.
 CSPLAYBOOKS: dict[str, Any] = {
-    name: _plugin_value(f"CSPLAYBOOKS_{name}", setting.type)
-    for name, setting in DEFAULTS.items()
-    if f"CSPLAYBOOKS_{name}" in os.environ
+    name: _plugin_value(variable, DEFAULTS[name].type if name in DEFAULTS else str)
+    for variable in sorted(os.environ)
+    if (name := variable.removeprefix("CSPLAYBOOKS_")) != variable
+    # The sample company's own, see csplaybooks.playbooks.demo.live.
+    and name != "DEMO_LIVE"
+    and not _OF_A_SERVICE.fullmatch(name)
 }

@@ -94,6 +94,8 @@ def _setting_row(setting: Setting[object]) -> tuple[str, ...]:
     kind = "list of str" if setting.type is list else setting.type.__name__
     if setting.minimum is not None:
         kind += f", from {setting.minimum:,}"
+    if setting.maximum is not None:
+        kind += f" to {setting.maximum:,}"
     values = setting.default if isinstance(setting.default, list) else [setting.default]
     default = ", ".join(f"`{value!r}`" for value in values)
     return f"`{setting.name}`", kind, default, setting.help

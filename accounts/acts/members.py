@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from csplaybooks.accounts import hooks
-from csplaybooks.accounts.acts.groups import match_groups
+from csplaybooks.accounts.acts.groups import match_groups, may_move
 from csplaybooks.accounts.acts.rows import Table, change_row, delete_rows, make_row
 from csplaybooks.accounts.models import Absence, TeamMember
 from csplaybooks.accounts.roles import TEAM_ROLES
@@ -76,8 +76,9 @@ def change_member(
     waits for them: the rooms above say so with a ValidationError (`hooks.member_leaves`). Accounts keep their name in
     its team until somebody takes over; routing passes them by.
 
-    With another sign-in or other roles, users come into the groups of their roles and out of the others; see
-    `match_groups`, which says who may.
+    Users come into the groups of their roles and out of the others, whatever was changed: saving a member again mends
+    what had come apart. See `match_groups`, which says who may. Whoever may not and changes nothing that decides on
+    groups saves all the same, and what had come apart before stays so.
     """
     before = TeamMember.objects.filter(pk=member_id).values(*_RIGHTS).first() or {}
     member = change_row(
@@ -85,7 +86,7 @@ def change_member(
     )
     if before["is_active"] and not member.is_active:
         hooks.member_leaves.send(sender=TeamMember, member=member)
-    if before != {name: getattr(member, name) for name in _RIGHTS}:
+    if before != {name: getattr(member, name) for name in _RIGHTS} or may_move(actor):
         users = {before["user_id"], member.user_id} - {None}
         match_groups(user_ids=users, actor=actor)
     return member

@@ -59,9 +59,9 @@ def record_changes(
     require_aware(now=now)
     changes, later = [], []
     for account_id in dict.fromkeys(account_ids):
-        first, *others = _ahead((effective or {}).get(account_id, ()), now) or [None]
-        changes.append(_change(kind, account_id, now, first))
-        later += [_change(kind, account_id, now, moment) for moment in others]
+        ahead = _ahead((effective or {}).get(account_id, ()), now)
+        changes.append(_change(kind, account_id, now, ahead[0] if ahead else None))
+        later += [_change(kind, account_id, now, moment) for moment in ahead[1:]]
     written = Change.objects.bulk_create([*changes, *later])[: len(changes)]
     if written:
         hooks.inputs_arrived.send(sender=Change, kind=kind)

@@ -243,7 +243,11 @@ class MemberFilter(admin.SimpleListFilter):
         team = AccountTeam.objects.current().filter(account=OuterRef("pk"))
         if chosen == "pool":
             return queryset.filter(~Exists(team.filter(role=AccountTeam.Role.CSM)))
-        return queryset.filter(Exists(team.filter(member=chosen))) if chosen.isdecimal() else queryset.none()
+        try:
+            return queryset.filter(Exists(team.filter(member=chosen)))
+        except ValueError:
+            # What is no id, or longer than any number is, is nobody's.
+            return queryset.none()
 
 
 @admin.register(Account)

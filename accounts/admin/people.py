@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from csplaybooks.accounts.acts.members import ABSENCES, MEMBERS, add_absence, change_member
+from csplaybooks.accounts.acts.members import ABSENCES, MEMBERS, add_absence, add_member, change_member, delete_members
 from csplaybooks.accounts.admin.record import story_of
 from csplaybooks.accounts.admin.table import TableAdmin
 from csplaybooks.accounts.models import Absence, TeamMember
@@ -100,8 +100,8 @@ class TeamMemberAdmin(TableAdmin):
         return readonly if scope_of(request.user).everything else (*readonly, *_SIGHT)
 
     def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
-        """Add the member, with the days on which they are away."""
-        member = super().add_by_act(request, form, formsets, now)
+        """Add the member, whose user comes into the groups of their roles, with the days on which they are away."""
+        member = add_member(values=self.values(form), now=now, actor=request.user)
         self._add_absences(request, member, formsets, now)
         return member
 
@@ -116,6 +116,10 @@ class TeamMemberAdmin(TableAdmin):
         )
         self._add_absences(request, member, formsets, now)
         return member
+
+    def delete_by_act(self, request: HttpRequest, rows: list[Any], now: datetime) -> None:
+        """Delete members; their users go out of the groups of the team's roles."""
+        delete_members(member_ids=[row.pk for row in rows], now=now, actor=request.user)
 
     def _add_absences(self, request: HttpRequest, member: TeamMember, formsets: list[Any], now: datetime) -> None:
         for row in added_in(formsets, Absence):

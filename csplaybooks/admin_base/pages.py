@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -17,6 +18,7 @@ from django.utils.text import capfirst
 
 from csplaybooks.admin_base.forms import LOST_UPDATE, OPENED_VERSION, ActForm, VersionedForm
 from csplaybooks.admin_base.lists import VisibleRelatedFilter, visible_rows
+from csplaybooks.admin_base.reader import LinkedParts, read_by
 from csplaybooks.admin_base.related import links_from
 
 
@@ -147,11 +149,28 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
         form.refusal = getattr(request, "csplaybooks_refusal", None)
         return form
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, with links that open."""
+        return read_by(self.admin_site, request, partial(super().changelist_view, request, extra_context))
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The form, with links that open."""
+        view = partial(super().changeform_view, request, object_id, form_url, extra_context)
+        return read_by(self.admin_site, request, view)
+
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """The page, with links to the rows that belong to this one."""
         row = context.get("original")
         if row is not None:
             context["see_also"] = links_from(row, self.admin_site, request)
+        context["adminform"] = LinkedParts(context["adminform"])
+        context["inline_admin_formsets"] = [LinkedParts(inline) for inline in context["inline_admin_formsets"]]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:

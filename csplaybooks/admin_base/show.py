@@ -13,13 +13,18 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from csplaybooks.admin_base.reader import may_open
+
 
 def link_to(row: Any, text: str | None = None) -> SafeString | str | None:
-    """A link to a row's own page; None for no row."""
+    """A link to a row's own page, or only its text to whoever may not look at the table; None for no row."""
     if row is None:
         return None
+    words = str(row) if text is None else text
+    if not may_open(type(row)):
+        return words
     url = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
-    return format_html('<a href="{}">{}</a>', url, str(row) if text is None else text)
+    return format_html('<a href="{}">{}</a>', url, words)
 
 
 def table_of(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> SafeString | str:

@@ -100,7 +100,16 @@ def _check_sqlite(alias: str, options: Mapping[str, Any]) -> list[CheckMessage]:
             )
         )
     timeout = options.get("timeout", _SQLITE_DEFAULT_TIMEOUT)
-    if timeout < LEAST_SQLITE_TIMEOUT:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        messages.append(
+            message(
+                "E013",
+                f"The timeout in OPTIONS of DATABASES[{alias!r}] must be a number of seconds, not "
+                f"{type(timeout).__name__} ({timeout!r}): SQLite cannot be opened with it.",
+                mend='Write it without quotes: "timeout": 20.',
+            )
+        )
+    elif timeout < LEAST_SQLITE_TIMEOUT:
         messages.append(
             message(
                 "W004",

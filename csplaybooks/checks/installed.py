@@ -16,7 +16,6 @@ from csplaybooks.checks.table import message
 #: Apps without which nothing of ours works, and those without which something is missing, with what.
 NEEDED = (*GROUND, "django_q", *OUR_APPS)
 WANTED = {
-    "django.contrib.admin": "the pages on which people work their plays are part of the admin",
     "django_filters": "its texts stay untranslated",
     "rest_framework": "its texts stay untranslated",
 }

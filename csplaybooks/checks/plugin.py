@@ -87,6 +87,8 @@ def _complaints(key: str, setting: Setting[Any], value: Any) -> Iterator[str]:
     """What makes a value of the right type unusable."""
     if setting.minimum is not None and value < setting.minimum:
         yield f"is {value}, but must be at least {setting.minimum}."
+    if setting.maximum is not None and value > setting.maximum:
+        yield f"is {value}, but must be at most {setting.maximum}."
     if isinstance(value, str | list | tuple) and not value:
         yield "must not be empty."
     elif key == "TIME_ZONE":

@@ -19,6 +19,8 @@ WHAT_IS_WRONG = {
     "csplaybooks.E010": "`Q_CLUSTER` names a broker that is not there",
     "csplaybooks.E011": "a value of `Q_CLUSTER` of the wrong type",
     "csplaybooks.E012": "psycopg's connection pool is on, under which the tasks of a qcluster stick",
+    "csplaybooks.E013": "the `timeout` of a SQLite database is no number",
+    "csplaybooks.E014": "a value of `Q_CLUSTER` of the right type that cannot be used",
     "csplaybooks.W001": "a SQLite database whose transactions do not take their lock when they begin",
     "csplaybooks.W002": "an app that should be in `INSTALLED_APPS` is not",
     "csplaybooks.W003": (
@@ -38,6 +40,8 @@ WHAT_IS_WRONG = {
     "csplaybooks.W014": (
         "`RETENTION_DAYS` is shorter than the starter playbooks look back; `csplaybooks_setup` leaves those as drafts"
     ),
+    "csplaybooks.W015": "a key of `Q_CLUSTER` that django-q2 does not know",
+    "csplaybooks.W016": "tasks are done by whoever asks for them, not by a cluster (`sync` of `Q_CLUSTER`)",
     "csplaybooks.I001": "the tasks are queued in another database than that of our tables",
 }
 

@@ -7,6 +7,7 @@ seen in experiments with dying workers; the recommended setting (`RECOMMENDED`) 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from importlib.util import find_spec
 from multiprocessing import cpu_count
 from typing import Any, NamedTuple
@@ -34,6 +35,16 @@ _NUMBERS: Mapping[str, type | tuple[type, ...]] = {
     "retry": (int, float),
     "max_attempts": int,
     "save_limit": int,
+}
+
+#: Settings that are on or off.
+_SWITCHES = ("ack_failures", "catch_up", "sync", "scheduler")
+
+#: Every key that django-q2 reads.
+KNOWN_KEYS = frozenset((*BROKERS, *_NUMBERS, *_SWITCHES)) | {
+    *("ALT_CLUSTERS", "bulk", "cache", "cached", "cluster_name", "compress", "cpu_affinity", "daemonize_workers"),
+    *("error_reporter", "guard_cycle", "label", "log_level", "max_rss", "mongo_db", "name", "poll", "recycle"),
+    *("save_limit_per", "testing", "time_zone"),
 }
 
 # What django-q2 takes where nothing is set.
@@ -86,6 +97,7 @@ def check_tasks(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -
 def _findings(path: str, cluster: Mapping[str, Any]) -> Iterator[_Finding]:
     """All that is wrong with one cluster, whose settings are at `path`."""
     yield from _broker_findings(path, cluster)
+    yield from _unknown_findings(path, cluster)
     wrong = [
         _finding(
             key,
@@ -96,6 +108,18 @@ def _findings(path: str, cluster: Mapping[str, Any]) -> Iterator[_Finding]:
         for key, wanted in _NUMBERS.items()
         if (value := cluster.get(key)) is not None and (isinstance(value, bool) or not isinstance(value, wanted))
     ]
+    wrong += [
+        _finding(
+            key,
+            number="E011",
+            text=f"{path}[{key!r}] must be True or False, not {type(value).__name__} ({value!r}).",
+            mend="Write it without quotes." if isinstance(value, str) else f'Write "{key}": {bool(value)}.',
+        )
+        for key in _SWITCHES
+        if (value := cluster.get(key)) is not None and not isinstance(value, bool)
+    ]
+    if not wrong:
+        wrong += _unusable_findings(path, cluster)
     yield from wrong
     if not wrong:
         # The rules calculate with them.
@@ -145,6 +169,36 @@ def _broker_findings(path: str, cluster: Mapping[str, Any]) -> Iterator[_Finding
         )
 
 
+def _unknown_findings(path: str, cluster: Mapping[str, Any]) -> Iterator[_Finding]:
+    for key in cluster:
+        if key not in KNOWN_KEYS:
+            near = get_close_matches(str(key), KNOWN_KEYS, n=1)
+            yield _finding(
+                key,
+                number="W015",
+                text=f"{path} has a key {key!r} that django-q2 does not know, and so does nothing.",
+                mend=f"Did you mean {near[0]!r}?" if near else "Take it out.",
+            )
+
+
+def _unusable_findings(path: str, cluster: Mapping[str, Any]) -> Iterator[_Finding]:
+    workers = cluster.get("workers")
+    if workers is not None and workers < 1:
+        yield _finding(
+            "workers",
+            number="E014",
+            text=f"{path}['workers'] is {workers}, but must be at least 1.",
+            mend='Set "workers": 2 and "queue_limit": 2. To stop the work, stop the qcluster.',
+        )
+    if "name" in cluster and not (isinstance(cluster["name"], str) and cluster["name"].strip()):
+        yield _finding(
+            "name",
+            number="E014",
+            text=f"{path}['name'] is {cluster['name']!r}, but must be a name: tasks and queues are told apart by it.",
+            mend='Set "name": "mysite".',
+        )
+
+
 def _time_findings(path: str, cluster: Mapping[str, Any]) -> Iterator[_Finding]:
     # By default as many as the machine has processors.
     workers = cluster.get("workers") or cpu_count()
@@ -190,6 +244,14 @@ def _failure_findings(path: str, cluster: Mapping[str, Any]) -> Iterator[_Findin
             number="W010",
             text=f"{path} sets no 'max_attempts': a task that fails is tried for ever.",
             mend='Set "max_attempts": 3.',
+        )
+    if cluster.get("sync"):
+        yield _finding(
+            "sync",
+            number="W016",
+            text=f"{path}['sync'] is on: whoever asks for a task does it, in the middle of a request, and a qcluster "
+            "has nothing to do.",
+            mend='Set "sync": False, but in tests.',
         )
     if cluster.get("catch_up", True):
         yield _finding(

@@ -59,7 +59,11 @@ class TriggerFilter(admin.SimpleListFilter):
         chosen = self.value()
         if chosen is None:
             return None
-        return queryset.filter(trigger=chosen) if chosen.isdecimal() else queryset.none()
+        try:
+            return queryset.filter(trigger=chosen)
+        except ValueError:
+            # What is no id, or longer than any number is, is no trigger's.
+            return queryset.none()
 
 
 class GuardFilter(admin.SimpleListFilter):

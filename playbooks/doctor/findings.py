@@ -13,8 +13,9 @@ from csplaybooks.playbooks.models import Lease
 
 #: What helps against all ways in which a cluster can stand still.
 RESTART = (
-    "Restart the cluster as a whole: end its process group (kill -9 -- -PID of the main process, or the supervisor's "
-    "own restart of the group), then start `manage.py qcluster` anew. Nothing is lost: the work is in the database."
+    "Restart the cluster as a whole: by the supervisor's restart, or end its process group (`ps -o pgid= PID` tells "
+    "the group of any of its processes, `kill -9 -- -GROUP` ends it) and start `manage.py qcluster` anew. Nothing is "
+    "lost: the work is in the database."
 )
 #: What helps where something is dated ahead.
 SET_CLOCKS = "Set the clocks of all machines by one time server."

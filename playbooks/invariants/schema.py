@@ -19,6 +19,9 @@ from django.db.models import (
     Field,
     ForeignKey,
     OuterRef,
+    PositiveBigIntegerField,
+    PositiveIntegerField,
+    PositiveSmallIntegerField,
     Q,
     UniqueConstraint,
 )
@@ -47,6 +50,10 @@ def inspect_table(model: Any, *, limit: int = 10) -> Iterator[Violation]:
             yield _unique(model, f"{model._meta.label_lower}.{field.name}_unique", (field.name,), Q(), limit)
         if isinstance(field, ForeignKey):
             yield _reference(model, field, limit)
+        if isinstance(field, PositiveBigIntegerField | PositiveIntegerField | PositiveSmallIntegerField):
+            below = model._base_manager.filter(**{f"{field.name}__lt": 0})
+            name = f"{model._meta.label_lower}.{field.name}_not_negative"
+            yield _violation(model, name, below, f"{field.name} is at least zero.", limit)
 
 
 def _violation(model: Any, name: str, rows: Any, says: str, limit: int) -> Violation:

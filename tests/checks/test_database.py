@@ -63,6 +63,8 @@ def test_good_databases_give_none(lent, engine, options, name):
         (SQLITE, {**GOOD, "transaction_mode": "DEFERRED"}, "W001", "database is locked", "IMMEDIATE"),
         (SQLITE, {"transaction_mode": "IMMEDIATE"}, "W004", "after 5 seconds", '"timeout": 20'),
         (SQLITE, {**GOOD, "timeout": 0.1}, "W004", "after 0.1 seconds", '"timeout": 20'),
+        (SQLITE, {**GOOD, "timeout": "20"}, "E013", "not str ('20')", 'without quotes: "timeout": 20'),
+        (SQLITE, {**GOOD, "timeout": None}, "E013", "not NoneType", '"timeout": 20'),
         (POSTGRESQL, {"pool": True}, "E012", "connection pool", 'Take "pool" out'),
         (POSTGRESQL, {"pool": {"min_size": 2}}, "E012", "connection pool", 'Take "pool" out'),
         ("django.db.backends.dummy", {}, "E007", "ENGINE of DATABASES['default']", POSTGRESQL),
@@ -106,7 +108,7 @@ def test_a_site_without_our_apps_is_asked_about_its_default_database(monkeypatch
     def missing(*names: str) -> None:
         raise LookupError
 
-    monkeypatch.setattr(database.apps, "get_model", missing)
+    monkeypatch.setattr("csplaybooks.checks.database.apps.get_model", missing)
     assert database.our_database() == "default"
 
 

@@ -103,6 +103,11 @@ def test_a_missing_app_is_one_message(tmp_path: Path, name: str) -> None:
             "INSTALLED_APPS lacks django.contrib.auth, which csplaybooks needs. "
             "Add to INSTALLED_APPS: 'django.contrib.auth'.",
         ),
+        (
+            'INSTALLED_APPS.remove("django.contrib.admin")',
+            "INSTALLED_APPS lacks django.contrib.admin, which csplaybooks needs. "
+            "Add to INSTALLED_APPS: 'django.contrib.admin'.",
+        ),
     ],
 )
 def test_where_django_cannot_get_as_far_as_its_checks_the_last_line_tells(
@@ -112,6 +117,27 @@ def test_where_django_cannot_get_as_far_as_its_checks_the_last_line_tells(
 
     assert answer.returncode == 1
     assert answer.stderr.splitlines()[-1] == f"django.core.exceptions.ImproperlyConfigured: {last}"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            'Q_CLUSTER["retry"] = "300"',
+            "Q_CLUSTER['retry'] must be a number, not str ('300'). Write it without quotes.",
+        ),
+        ('Q_CLUSTER["workers"] = "two"', "Q_CLUSTER['workers'] must be a number, not str ('two'). Write it without"),
+        ("Q_CLUSTER = [2]", "Q_CLUSTER must be a dict, not list."),
+    ],
+)
+def test_what_django_q_would_stumble_over_is_told_where_we_come_first(tmp_path: Path, change: str, told: str) -> None:
+    first = 'INSTALLED_APPS.remove("csplaybooks")\nINSTALLED_APPS.insert(0, "csplaybooks")\n'
+    assert check(tmp_path, first, "--fail-level", "INFO").returncode == 0
+
+    answer = check(tmp_path, first + change)
+
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines()[-1].startswith(f"django.core.exceptions.ImproperlyConfigured: {told}")
 
 
 def test_an_error_stands_with_its_mend(tmp_path: Path) -> None:

@@ -51,6 +51,9 @@ def test_good_settings_give_none(settings):
         ({"AUTHENTICATION_CLASSES": ["os.path"]}, "E003", "'os.path', which is no authentication class", "dotted"),
         ({"RETENTION_DAYS": 35}, "W014", "is 35, and starter playbooks look 36 days back", "at least 36"),
         ({"RETENTION_DAYS": 1}, "W014", "is 1,", "or to 0"),
+        ({"RETENTION_DAYS": 10**9}, "E003", "is 1000000000, but must be at most 36500", "for ever"),
+        ({"FULL_RUN_MINUTES": 10_081}, "E003", "at most 10080", "minutes"),
+        ({"INTAKE_FUTURE_TOLERANCE_SECONDS": 86_401}, "E003", "at most 86400", "ahead"),
         ({"PAGE_SIZE": 501}, "E003", "(501) is above CSPLAYBOOKS['PAGE_SIZE_MAX'] (500)", "Lower the first"),
     ],
 )

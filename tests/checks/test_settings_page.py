@@ -20,11 +20,11 @@ def test_the_page_has_every_key_and_every_check():
 
 def test_every_variable_that_the_site_reads_is_told():
     text = page()
-    reads = r"(?:env\.\w+|_count|_choice|environ\.get)\(\s*\"([A-Z_]+)\""
+    reads = r"(?:env\.\w+|_count|_choice|_is_on|environ\.get)\(\s*\"([A-Z_]+)\""
     read = {
         name
         for file in ("settings.py", "gunicorn_settings.py")
         for name in re.findall(reads, (PACKAGE / file).read_text())
     }
-    assert {"SECRET_KEY", "LOG_LEVEL", "HSTS_SECONDS", "BIND"} <= read
+    assert {"SECRET_KEY", "LOG_LEVEL", "HSTS_SECONDS", "BIND", "HTTPS", "DATABASE_URL", "WEB_THREADS"} <= read
     assert [name for name in sorted(read) if f"`{name}`" not in text] == []

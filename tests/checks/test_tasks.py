@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
+import django_q.conf
 import pytest
 from django.conf import settings
 from django.core.checks import CheckMessage
@@ -92,6 +95,20 @@ def test_what_is_good_in_other_ways_gives_none(monkeypatch, values):
         (changed(queue_limit=8), "W009", "is 8, more than the 2 workers", '"queue_limit": 2'),
         (changed(queue_limit=0), "W009", "is 0", '"queue_limit": 2'),
         (changed(queue_limit=LEFT_OUT), "W009", "not set, which makes it 4", '"queue_limit": 2'),
+        (changed(workers=0), "E014", "Q_CLUSTER['workers'] is 0, but must be at least 1", '"workers": 2'),
+        (changed(name=""), "E014", "Q_CLUSTER['name'] is ''", '"name": "mysite"'),
+        (changed(name=7), "E014", "Q_CLUSTER['name'] is 7", '"name": "mysite"'),
+        (changed(ack_failures="yes"), "E011", "['ack_failures'] must be True or False, not str", "without quotes"),
+        (changed(catch_up=0), "E011", "['catch_up'] must be True or False, not int (0)", '"catch_up": False'),
+        (changed(retrry=300), "W015", "a key 'retrry'", "Did you mean 'retry'?"),
+        (changed(colour="red"), "W015", "a key 'colour'", "Take it out"),
+        (changed(sync=True), "W016", "Q_CLUSTER['sync'] is on", '"sync": False'),
+        (
+            changed(ALT_CLUSTERS={"long": {"timeuot": 60}}),
+            "W015",
+            "Q_CLUSTER['ALT_CLUSTERS']['long'] has a key 'timeuot'",
+            "Did you mean 'timeout'?",
+        ),
         (changed(max_attempts=0), "W010", "tried for ever", '"max_attempts": 3'),
         (changed(max_attempts=LEFT_OUT), "W010", "tried for ever", '"max_attempts": 3'),
         (changed(catch_up=True), "W011", "Q_CLUSTER['catch_up'] is on", '"catch_up": False'),
@@ -119,6 +136,11 @@ def test_each_bad_setting_gives_one_message(cluster, number, named, mend):
     assert message.id == f"csplaybooks.{number}"
     assert named in message.msg
     assert mend in (message.hint or "")
+
+
+def test_every_key_that_django_q_reads_is_known():
+    read = re.findall(r'\bconf\.(?:get|pop)\("(\w+)"', Path(django_q.conf.__file__).read_text())
+    assert set(read) == tasks.KNOWN_KEYS
 
 
 def test_no_setting_at_all(settings):

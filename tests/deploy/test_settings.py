@@ -105,6 +105,10 @@ def test_plugin_settings_come_from_the_environment() -> None:
         CSPLAYBOOKS_AUTHENTICATION_CLASSES="one.A,two.B",
         # As Kubernetes sets them for a service of that name.
         CSPLAYBOOKS_SERVICE_HOST="10.0.0.1",
+        CSPLAYBOOKS_SERVICE_PORT_HTTP="80",
+        CSPLAYBOOKS_PORT="tcp://10.0.0.1:80",
+        CSPLAYBOOKS_WEB_PORT_80_TCP_ADDR="10.0.0.1",
+        CSPLAYBOOKS_DEMO_LIVE="1",
     )
 
     assert found == {"TIME_ZONE": "Europe/Berlin", "PAGE_SIZE": 20, "AUTHENTICATION_CLASSES": ["one.A", "two.B"]}
@@ -124,6 +128,59 @@ def test_a_number_that_is_none_is_told_in_a_sentence(name: str, value: str, leas
     assert told.stderr.endswith(
         f"ImproperlyConfigured: {name} is '{value}'; it must be a whole number from {least} on.\n"
     )
+
+
+def test_a_plugin_setting_that_is_misspelt_is_left_to_the_checks() -> None:
+    told = answer(
+        "import django; django.setup(); from django.core.management import call_command; call_command('check')",
+        DJANGO_SETTINGS_MODULE="csplaybooks.settings",
+        CSPLAYBOOKS_TIMEZONE="Europe/Berlin",
+    )
+
+    assert "(csplaybooks.E001) The setting CSPLAYBOOKS has an unknown key 'TIMEZONE'." in told.stderr
+    assert "HINT: Did you mean 'TIME_ZONE'?" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("HTTPS", "ja", "HTTPS is 'ja'; it must be one of true, yes, on, 1, false, no, off, 0."),
+        ("DEBUG", "maybe", "DEBUG is 'maybe'; it must be one of true, yes, on, 1, false, no, off, 0."),
+        ("DATABASE_URL", "", "DATABASE_URL is empty; leave it out, or write sqlite:///FILE or postgres://"),
+        ("DATABASE_URL", "garbage", "DATABASE_URL is no address; it must be sqlite:///FILE or postgres://"),
+        ("DATABASE_URL", "mysql://a:secret@b/c", "DATABASE_URL begins with 'mysql://'; it must be sqlite:///FILE or"),
+        ("DATABASE_URL", "postgres://a:secret@b:port/c", "DATABASE_URL cannot be read; it must be sqlite:///FILE or"),
+        ("DATABASE_URL", "postgres://a:secret@b", "DATABASE_URL names no database; it must be sqlite:///FILE or"),
+        ("DATABASE_URL", "sqlite://site.sqlite3", "DATABASE_URL names no file; write three slashes before it"),
+        ("REDIS_URL", "localhost:6379", "REDIS_URL cannot be read; it must be redis://HOST:PORT/NUMBER, rediss://"),
+        ("REDIS_URL", "http://a:secret@b", "REDIS_URL cannot be read; it must be redis://HOST:PORT/NUMBER, rediss://"),
+        ("REDIS_URL", "redis://a:secret@b:port/1", "REDIS_URL cannot be read; it must be redis://HOST:PORT/NUMBER"),
+        ("REDIS_URL", "redis://a:secret@b:99999/1", "REDIS_URL cannot be read; it must be redis://HOST:PORT/NUMBER"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_told_in_a_sentence(name: str, value: str, sentence: str) -> None:
+    told = answer("import csplaybooks.settings", **{name: value})
+
+    assert told.returncode == 1
+    assert told.stderr.splitlines()[-1].startswith(f"django.core.exceptions.ImproperlyConfigured: {sentence}")
+    assert "secret" not in told.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("value", "on"), [("On", True), ("1", True), ("FALSE", False), ("0", False), ("", False)])
+def test_words_for_yes_and_no(value: str, on: bool) -> None:
+    assert setting("DEBUG", DEBUG=value) is on
+
+
+@pytest.mark.parametrize("url", ["rediss://a:b@cache.example:6380/1", "unix:///run/redis.sock", "redis:///2"])
+def test_addresses_of_a_redis(url: str) -> None:
+    assert setting("REDIS_URL", REDIS_URL=url) == f"{url}?socket_connect_timeout=2&socket_timeout=5"
+
+
+@pytest.mark.parametrize(("name", "value"), [("WEB_CONCURRENCY", "0"), ("WEB_THREADS", "two")])
+def test_a_number_of_the_web_server_that_is_none(name: str, value: str) -> None:
+    told = answer("import csplaybooks.gunicorn_settings", **{name: value})
+
+    assert told.stderr.endswith(f"ImproperlyConfigured: {name} is '{value}'; it must be a whole number from 1 on.\n")
 
 
 def test_workers_and_what_they_fetch_grow_together() -> None:

@@ -139,7 +139,9 @@ def test_each_start_of_a_cluster_has_a_name_of_its_own(monkeypatch: pytest.Monke
     assert heartbeats.own_cluster_name() != first
     # The biggest process id there is.
     parent.pid = 4_194_304
-    assert len(heartbeats.own_cluster_name()) <= Lease._meta.get_field("name").max_length
+    room = Lease._meta.get_field("name").max_length
+    assert room is not None
+    assert len(heartbeats.own_cluster_name()) <= room
 
 
 def test_workers_and_monitor_of_one_sentinel_have_one_name() -> None:
@@ -149,6 +151,7 @@ def test_workers_and_monitor_of_one_sentinel_have_one_name() -> None:
         results = context.SimpleQueue()
         sentinel = context.Process(target=names_within, args=(results,), name=name)
         sentinel.start()
+        assert sentinel.pid is not None
         told.append((sentinel.pid, {results.get()[1] for _ in range(2)}))
         sentinel.join()
     host = socket.gethostname()

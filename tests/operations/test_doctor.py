@@ -265,7 +265,7 @@ def test_a_heartbeat_that_is_old(name: str) -> None:
     level, seen, mend = troubles()[name]
     assert level == "red"
     assert "3 minutes ago" in seen
-    assert "kill -9 -- -PID" in mend
+    assert "kill -9 -- -GROUP" in mend
 
 
 def test_steps_of_the_sweep_that_fail() -> None:

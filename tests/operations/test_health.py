@@ -82,7 +82,7 @@ class Ticks:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(health.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr("csplaybooks.health.time.monotonic", lambda: self.now)
         # In place of what every other test is told.
         monkeypatch.setattr(health, "KEPT_SECONDS", 1.0)
         for name in ("_kept_web", "_kept_system"):

@@ -142,6 +142,24 @@ def test_setup_before_migrate_says_what_to_do(tmp_path: Path) -> None:
     assert answer.stderr == "CommandError: The tables are not up to date: run manage.py migrate first.\n"
 
 
+def test_prune_before_migrate_says_what_to_do(tmp_path: Path) -> None:
+    answer = manage("csplaybooks_prune", "--dry-run", SECRET_KEY="k", DATABASE_URL=f"sqlite:///{tmp_path}/new.sqlite3")
+
+    assert answer.returncode == 1
+    (line,) = [line for line in answer.stderr.splitlines() if line]
+    assert line.startswith("CommandError: The database refused: no such table: ")
+    assert line.endswith(". Where a table is missing: run manage.py migrate.")
+
+
+@pytest.mark.parametrize("command", ["csplaybooks_setup", "csplaybooks_prune"])
+def test_a_database_that_does_not_answer_is_told_in_one_line(command: str) -> None:
+    answer = manage(command, SECRET_KEY="k", DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing")
+
+    assert answer.returncode == 1
+    (line,) = [line for line in answer.stderr.splitlines() if line]
+    assert line.startswith("CommandError: The database refused: ")
+
+
 def test_make_tells_its_targets() -> None:
     answers = [
         subprocess.run(

@@ -213,10 +213,13 @@ def test_saving_a_member_moves_their_sign_in(team):
         assert (groups_of(user), groups_of(other)) == (before, after), each
 
 
-def test_what_is_no_matter_of_rights_moves_nobody(team):
-    """Who was taken out of a group by hand stays out while only their load is changed."""
-    change_member(member_id=team["carla"].pk, values={"open_play_cap": 7}, now=START, actor=None)
-    assert groups_of(team["carla"].user) == set()
+def test_saving_a_member_again_mends_what_had_come_apart(team):
+    """As the doctor says. Who may not give rights changes what gives none, and mends nothing."""
+    user, member = team["carla"].user, team["carla"]
+    change_member(member_id=member.pk, values={"open_play_cap": 7}, now=START, actor=UserFactory())
+    assert groups_of(user) == set()
+    change_member(member_id=member.pk, values={"open_play_cap": 7}, now=START, actor=UserFactory(superuser=True))
+    assert groups_of(user) == {CSM.group}
 
 
 def test_who_goes_loses_the_groups_and_keeps_the_sign_in(team):

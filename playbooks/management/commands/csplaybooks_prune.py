@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from django.utils import timezone
 
 from csplaybooks.conf import company_time_zone, csplaybooks_settings
@@ -63,6 +64,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Say how far back it goes, and go there."""
+        try:
+            self._go(options)
+        except DatabaseError as error:
+            said = " ".join(str(error).split())
+            raise CommandError(
+                f"The database refused: {said}. Where a table is missing: run manage.py migrate."
+            ) from error
+
+    def _go(self, options: dict[str, Any]) -> None:
         now = timezone.now()
         before = prune_before(now)
         until = before if options["until"] is None else midnight(options["until"])

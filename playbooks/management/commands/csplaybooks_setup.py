@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
@@ -28,6 +28,10 @@ class Command(BaseCommand):
         except DatabaseError as error:
             # A table or a column that is not there; what else a database may say is told as it is.
             if not _is_behind():
+                if isinstance(error, InterfaceError | OperationalError):
+                    # Such as a server that does not answer.
+                    said = " ".join(str(error).split())
+                    raise CommandError(f"The database refused: {said}. See to it, then run this again.") from error
                 raise
             raise CommandError("The tables are not up to date: run manage.py migrate first.") from error
         self.stdout.write(
