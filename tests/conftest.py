@@ -26,6 +26,7 @@ ANY_DATABASE = (
     "tests/meta/test_strangers.py",
     "tests/meta/test_writes.py",
     "tests/packaging",
+    "tests/roles/test_links.py",
     "tests/roles/test_matrix.py",
 )
 

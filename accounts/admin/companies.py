@@ -243,11 +243,9 @@ class MemberFilter(admin.SimpleListFilter):
         team = AccountTeam.objects.current().filter(account=OuterRef("pk"))
         if chosen == "pool":
             return queryset.filter(~Exists(team.filter(role=AccountTeam.Role.CSM)))
-        try:
-            return queryset.filter(Exists(team.filter(member=chosen)))
-        except ValueError:
-            # What is no id, or longer than any number is, is nobody's.
-            return queryset.none()
+        # No number that a database cannot take, and nobody out of sight.
+        offered = chosen in dict(self.lookup_choices)
+        return queryset.filter(Exists(team.filter(member=chosen))) if offered else queryset.none()
 
 
 @admin.register(Account)

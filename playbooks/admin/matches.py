@@ -59,11 +59,8 @@ class TriggerFilter(admin.SimpleListFilter):
         chosen = self.value()
         if chosen is None:
             return None
-        try:
-            return queryset.filter(trigger=chosen)
-        except ValueError:
-            # What is no id, or longer than any number is, is no trigger's.
-            return queryset.none()
+        # Nothing but what was offered: no number that a database cannot take, and no trigger out of sight.
+        return queryset.filter(trigger=chosen) if chosen in dict(self.lookup_choices) else queryset.none()
 
 
 class GuardFilter(admin.SimpleListFilter):

@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 #: What the doctor says of everything that stands still.
-RESTART = "Restart the cluster as a whole: end its process group"
+RESTART = "Restart the cluster as a whole"
 
 
 class Site:
