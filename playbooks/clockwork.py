@@ -9,10 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from csplaybooks.playbooks.business_time import Block, BusinessCalendar, due_at, moment_at_share
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, State
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play, State
+from csplaybooks.playbooks.targets import LAPSE_AFTER_HOURS
 
 Pauses = list[tuple[datetime, datetime | None]]
 
@@ -46,9 +48,60 @@ def calendar_value(calendar: Calendar) -> BusinessCalendar:
     )
 
 
+class NoDefaultCalendar(RuntimeError):
+    """No calendar is marked as the default, so working hours mean nothing."""
+
+
+#: What is promised of an offer where the playbook says nothing of it: accepted within a working day, and over after a
+#: week of them.
+OFFER: Mapping[str, Any] = MappingProxyType(
+    {
+        "target": Clock.Target.HANDOFF_ACCEPTED.value,
+        "hours": 8,
+        "counting": Clock.Hours.WORKING.value,
+        "warn_percents": (50, 80),
+        "escalate_after_hours": (0, 8),
+        "lapse_after_hours": LAPSE_AFTER_HOURS,
+    }
+)
+
+
 def targets_for(document: Mapping[str, Any], route: str) -> list[Mapping[str, Any]]:
-    """The targets that a playbook promises for a route."""
+    """The targets that a playbook promises for a route once a play is owned."""
+    return [target for target in _targets(document, route) if target["target"] != Clock.Target.HANDOFF_ACCEPTED]
+
+
+def offer_target(document: Mapping[str, Any], route: str) -> Mapping[str, Any]:
+    """What is promised of an offer on a route: what the playbook says of it, or `OFFER`."""
+    said = (target for target in _targets(document, route) if target["target"] == Clock.Target.HANDOFF_ACCEPTED)
+    return next(said, OFFER)
+
+
+def _targets(document: Mapping[str, Any], route: str) -> list[Mapping[str, Any]]:
     return [target for target in document["targets"] if route in target.get("routes", [route])]
+
+
+def new_clock(
+    play: Play, target: Mapping[str, Any], calendar: Calendar | None, started_at: datetime, number: int = 1
+) -> Clock:
+    """The clock of a target on a play, unsaved and without its times (see `set_times`).
+
+    `calendar` is the default one. Raises NoDefaultCalendar where working hours count and there is none.
+    """
+    in_working_hours = target["counting"] == Clock.Hours.WORKING
+    if in_working_hours and calendar is None:
+        raise NoDefaultCalendar("no calendar is the default: run csplaybooks_setup, or mark one")
+    return Clock(
+        play=play,
+        target=target["target"],
+        number=number,
+        promised_seconds=round(target["hours"] * 3600),
+        hours=target["counting"],
+        calendar=calendar if in_working_hours else None,
+        warn_percents=list(target["warn_percents"]),
+        escalation_waits=[round(hours * 3600) for hours in target["escalate_after_hours"]],
+        started_at=started_at,
+    )
 
 
 def pauses_of(play_ids: Iterable[int]) -> dict[int, Pauses]:

@@ -21,7 +21,8 @@ from csplaybooks.accounts.models import Lifecycle, Motion, Segment
 from csplaybooks.playbooks.guards import guards
 from csplaybooks.playbooks.measures import measures
 from csplaybooks.playbooks.measures.base import threshold
-from csplaybooks.playbooks.models import Clock, Route
+from csplaybooks.playbooks.models import Route
+from csplaybooks.playbooks.targets import TARGETS_SCHEMA, fill_in_targets, target_errors
 from csplaybooks.signals.models import Strength
 
 #: A document longer than this is refused before it is parsed.
@@ -237,33 +238,7 @@ def document_schema() -> dict[str, Any]:
                 },
             },
             "expires_days": {"type": "integer", "minimum": 1, "maximum": 730},
-            "targets": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 10,
-                "items": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["target", "hours"],
-                    "properties": {
-                        "target": {"enum": [Clock.Target.FIRST_TOUCH, Clock.Target.CLOSED]},
-                        "hours": {"type": "number", "minimum": 0, "maximum": 20_000},
-                        "counting": {"enum": list(Clock.Hours.values)},
-                        "routes": {"type": "array", "items": {"enum": list(Route.values)}, "minItems": 1},
-                        "warn_percents": {
-                            "type": "array",
-                            "maxItems": 5,
-                            "uniqueItems": True,
-                            "items": {"type": "integer", "minimum": 1, "maximum": 99},
-                        },
-                        "escalate_after_hours": {
-                            "type": "array",
-                            "maxItems": 5,
-                            "items": {"type": "number", "minimum": 0, "maximum": 1000},
-                        },
-                    },
-                },
-            },
+            "targets": TARGETS_SCHEMA,
             "steps": {
                 "type": "array",
                 "maxItems": 30,
@@ -410,10 +385,7 @@ def _fill(document: dict[str, Any]) -> None:
         guard.key: "off" if given.get(guard.key) == "off" else {**guard.defaults, **given.get(guard.key, {})}
         for guard in guards()
     }
-    for target in document["targets"]:
-        target.setdefault("counting", Clock.Hours.WORKING.value)
-        target.setdefault("warn_percents", [50, 80])
-        target.setdefault("escalate_after_hours", [0, 8])
+    fill_in_targets(document["targets"])
 
 
 def _rule_errors(document: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -428,10 +400,7 @@ def _rule_errors(document: dict[str, Any]) -> Iterable[tuple[str, str]]:
         # Not `multipleOf` in the schema: it divides floats, and 1.001 is no multiple of 0.001 then.
         if decimals is not None and threshold(condition) % Decimal(1).scaleb(-decimals):
             yield f"{path}/{name}", f"{condition[name]} has more than {decimals} decimals"
-    targets = [(target["target"], tuple(sorted(target.get("routes", Route.values)))) for target in document["targets"]]
-    for index, (target, routes) in enumerate(targets):
-        if any(target == other and set(routes) & set(others) for other, others in targets[:index]):
-            yield f"targets/{index}", f"the target {target} stands twice for one route"
+    yield from target_errors(document["targets"])
     for index, rule in enumerate(document["routes"]):
         last = index == len(document["routes"]) - 1
         if last and "when" in rule:

@@ -177,6 +177,20 @@ class IntervalFactory(factory.django.DjangoModelFactory):
     valid_from = factory.SelfAttribute("play.opened_at")
 
 
+class HandoffFactory(factory.django.DjangoModelFactory):
+    """An offer of a play's owner to an account executive, who has not answered yet; without a clock."""
+
+    class Meta:
+        model = models.Handoff
+
+    play = factory.SubFactory(
+        PlayFactory, state=models.State.OFFERED, holder=factory.SubFactory(TeamMemberFactory, ae=True)
+    )
+    offered_by = factory.SelfAttribute("play.owner")
+    offered_to = factory.SelfAttribute("play.holder")
+    offered_at = factory.SelfAttribute("play.opened_at")
+
+
 class ClockFactory(factory.django.DjangoModelFactory):
     """The promise of a first touch within eight working hours; it began when its play opened."""
 

@@ -91,6 +91,7 @@ def sweep() -> str:
         # After what holds the lease of runs.
         "run": _catch_up,
         "expired": lambda: sweeping.expire_plays(now=now),
+        "lapsed": lambda: sweeping.lapse_waiting_offers(now=now),
         "woken": lambda: sweeping.wake_plays(now=now),
         "clocks": lambda: sweeping.watch_all(now=timezone.now()),
         "pruned": lambda: prune_a_little(now=now),

@@ -7,22 +7,30 @@ other is told.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import TextChoices
+from django.db.models import F, Value
+from django.db.models.functions import Greatest
 
 from csplaybooks.accounts.acts.record import require_aware, timeline_entry, write_timeline
 from csplaybooks.accounts.models import Account, TeamMember
-from csplaybooks.playbooks.clockwork import call_off, finish, recompute
-from csplaybooks.playbooks.intervals import Move, move_plays
+from csplaybooks.playbooks.acts.moving import (
+    Answers,
+    act_on_plays,
+    call_off_clocks,
+    choice,
+    finish_clocks,
+    fresh_clocks,
+    words,
+)
+from csplaybooks.playbooks.intervals import Move
 from csplaybooks.playbooks.models import (
     Clock,
-    ClockEvent,
+    Handoff,
     Interval,
     Outcome,
     Pause,
@@ -32,11 +40,8 @@ from csplaybooks.playbooks.models import (
     State,
     Touch,
 )
-from csplaybooks.playbooks.moves import allowed_q, refusal
 from csplaybooks.playbooks.pipeline.opening import Opening, build_plays, save_plays
 from csplaybooks.playbooks.pokes import poke
-
-Answers = dict[int, str | None]
 
 
 def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: datetime, actor: Any = None) -> Play:
@@ -45,7 +50,7 @@ def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: da
     Raises ValidationError, naming the field, when the reason is empty, the playbook was never published, the account
     was deleted or merged away, or has an open play of the motion already.
     """
-    reason = _words("reason", reason, "Say why you open it by hand.")
+    reason = words("reason", reason, "Say why you open it by hand.")
     with transaction.atomic():
         playbook = Playbook.objects.select_related("published").filter(pk=playbook_id).first()
         if playbook is None or playbook.published is None:
@@ -95,15 +100,19 @@ def assign_plays(*, play_ids: Iterable[int], owner_id: int, now: datetime, actor
     def after(plays: Sequence[Play]) -> None:
         Play.objects.filter(pk__in=[play.pk for play in plays]).update(tray_at=None)
         _carry_pauses_on([play.pk for play in plays if play.state == State.PAUSED])
-        _fresh_clocks(plays, now)
+        fresh_clocks(plays, now)
         poke("work")
 
-    return _act("assign", play_ids, move, lambda play: f"Assigned to {owner.name}", now, actor, after=after)
+    return act_on_plays("assign", play_ids, move, lambda play: f"Assigned to {owner.name}", now, actor, after=after)
 
 
 def start_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -> Answers:
     """Take plays up: from owned to running."""
-    return _act("start", play_ids, lambda play: _stay(play, stage=Stage.RUNNING), lambda play: "Started", now, actor)
+
+    def move(play: Play) -> Move:
+        return _stay(play, stage=Stage.RUNNING)
+
+    return act_on_plays("start", play_ids, move, lambda play: "Started", now, actor)
 
 
 def log_touch(
@@ -126,8 +135,8 @@ def log_touch(
     moment = at or now
     if moment > now:
         raise ValidationError({"at": "A contact cannot lie in the future."})
-    channel, direction = _choice(Touch.Channel, "channel", channel), _choice(Touch.Direction, "direction", direction)
-    note = _words("note", note, most=10_000)
+    channel, direction = choice(Touch.Channel, "channel", channel), choice(Touch.Direction, "direction", direction)
+    note = words("note", note, most=10_000)
     play_ids = list(play_ids)
     # Only where somebody said when: the clock of the machine that opened the play may run a little ahead of ours.
     if at is not None and Play.objects.filter(pk__in=play_ids, opened_at__gt=at).exists():
@@ -151,10 +160,10 @@ def log_touch(
             ]
         )
         if direction == Touch.Direction.OUT:
-            _finish_clocks(plays, Clock.Target.FIRST_TOUCH, moment, now)
+            finish_clocks(plays, Clock.Target.FIRST_TOUCH, moment, now)
 
     label = Touch.Channel(channel).label
-    return _act(
+    return act_on_plays(
         "touch",
         play_ids,
         lambda play: (
@@ -174,7 +183,7 @@ def pause_plays(
 
     Raises ValidationError without a reason, or when the wake-up date is not in the future.
     """
-    reason = _words("reason", reason, "Say what is waited for.")
+    reason = words("reason", reason, "Say what is waited for.")
     if wakes_at is not None and wakes_at <= now:
         raise ValidationError({"wakes_at": "The wake-up date must lie in the future."})
 
@@ -189,9 +198,9 @@ def pause_plays(
                 for interval in intervals
             ]
         )
-        _fresh_clocks(plays, now)
+        fresh_clocks(plays, now)
 
-    return _act("pause", play_ids, move, lambda play: f"Paused: {reason}", now, actor, after=after)
+    return act_on_plays("pause", play_ids, move, lambda play: f"Paused: {reason}", now, actor, after=after)
 
 
 def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -> Answers:
@@ -201,9 +210,9 @@ def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -
         return Move(play.pk, Stage(play.stage), State.WORKING, play.owner_id, play.owner_id, Interval.HeldBy.MEMBER)
 
     def after(plays: Sequence[Play]) -> None:
-        _fresh_clocks(plays, now)
+        fresh_clocks(plays, now)
 
-    return _act("resume", play_ids, move, lambda play: "Resumed", now, actor, after=after)
+    return act_on_plays("resume", play_ids, move, lambda play: "Resumed", now, actor, after=after)
 
 
 #: The act that leads to each outcome.
@@ -223,8 +232,8 @@ def close_plays(
 
     The clock of the close is met or missed; what else still ticks is called off, or missed if it was broken by then.
     """
-    outcome = _choice(Outcome, "outcome", outcome)
-    reason = _words("reason", reason, "Say why it was declined." if outcome == Outcome.DECLINED else None)
+    outcome = choice(Outcome, "outcome", outcome)
+    reason = words("reason", reason, "Say why it was declined." if outcome == Outcome.DECLINED else None)
 
     def move(play: Play) -> Move:
         return Move(
@@ -239,11 +248,15 @@ def close_plays(
         )
 
     def after(plays: Sequence[Play]) -> None:
-        _finish_clocks(plays, Clock.Target.CLOSED, now, now)
-        _call_off_clocks(plays, now)
+        finish_clocks(plays, Clock.Target.CLOSED, now, now)
+        call_off_clocks(plays, now)
+        # What is over is not on offer any more.
+        answer = Handoff.Answer.EXPIRED if outcome == Outcome.EXPIRED else Handoff.Answer.TAKEN_BACK
+        waiting = Handoff.objects.filter(play__in=plays, answer=Handoff.Answer.WAITING)
+        waiting.update(answer=answer, answered_at=Greatest(F("offered_at"), Value(now)))
 
     text = Outcome(outcome).label + (f": {reason}" if reason else "")
-    return _act(_CLOSING[Outcome(outcome)], play_ids, move, lambda play: text, now, actor, after=after)
+    return act_on_plays(_CLOSING[Outcome(outcome)], play_ids, move, lambda play: text, now, actor, after=after)
 
 
 def _carry_pauses_on(play_ids: Sequence[int]) -> None:
@@ -262,88 +275,3 @@ def _carry_pauses_on(play_ids: Sequence[int]) -> None:
 
 def _stay(play: Play, *, stage: Stage) -> Move:
     return Move(play.pk, stage, State(play.state), play.owner_id, play.holder_id, Interval.HeldBy.MEMBER)
-
-
-def _act(
-    verb: str,
-    play_ids: Iterable[int],
-    move: Callable[[Play], Move | None],
-    text: Callable[[Play], str],
-    now: datetime,
-    actor: Any,
-    *,
-    after: Callable[[Sequence[Play]], None] | None = None,
-) -> Answers:
-    """What all acts on plays share: claim those that may, move them, write the timeline; answer for the others."""
-    wanted = list(dict.fromkeys(play_ids))
-    with transaction.atomic():
-        token = uuid.uuid4()
-        Play.objects.filter(allowed_q(verb), pk__in=wanted).update(claim=token)
-        plays = list(Play.objects.filter(pk__in=wanted, claim=token).select_related("account", "playbook"))
-        move_plays([chosen for play in plays if (chosen := move(play)) is not None], now)
-        if plays and after is not None:
-            after(plays)
-        write_timeline(
-            [
-                timeline_entry(
-                    account_id=play.account_id,
-                    at=now,
-                    now=now,
-                    kind=f"play_{verb}",
-                    text=f"{play.playbook.name}: {text(play)}",
-                    subject=play,
-                    actor=actor,
-                )
-                for play in plays
-            ]
-        )
-        done = {play.pk for play in plays}
-        others = {play.pk: play for play in Play.objects.filter(pk__in=[pk for pk in wanted if pk not in done])}
-    return {pk: None if pk in done else refusal(verb, others.get(pk)) for pk in wanted}
-
-
-def _fresh_clocks(plays: Sequence[Play], now: datetime, **conditions: Any) -> list[Clock]:
-    """The ticking clocks of plays, locked against the watcher, with their times computed anew and saved."""
-    ticking = Clock.objects.ticking().filter(play__in=plays, **conditions)
-    clocks = list(ticking.select_for_update().order_by("pk"))
-    recompute(clocks, now)
-    return clocks
-
-
-def _finish_clocks(plays: Sequence[Play], target: str, at: datetime, now: datetime) -> None:
-    clocks = _fresh_clocks(plays, now, target=target)
-    _save_ended(plays, clocks, [finish(clock, at, now) for clock in clocks])
-
-
-def _call_off_clocks(plays: Sequence[Play], now: datetime) -> None:
-    clocks = _fresh_clocks(plays, now)
-    _save_ended(plays, clocks, [call_off(clock, now) for clock in clocks])
-
-
-def _save_ended(plays: Sequence[Play], clocks: Sequence[Clock], breaches: Sequence[ClockEvent | None]) -> None:
-    holders = {play.pk: play.holder_id for play in plays}
-    events = [event for event in breaches if event is not None]
-    for event in events:
-        event.holder_id = holders[event.clock.play_id]
-    ClockEvent.objects.bulk_create(events)
-    Clock.objects.ticking().bulk_update(
-        clocks, ["state", "done_at", "next_event_at", "breached_at", "noticed_at", "excused_at"], batch_size=500
-    )
-
-
-def _words(field: str, text: str, missing: str | None = None, *, most: int = 500) -> str:
-    """What somebody wrote, without the space around it; `missing` is what to say where nothing may not be."""
-    text = text.strip()
-    if not text and missing:
-        raise ValidationError({field: missing})
-    if len(text) > most:
-        raise ValidationError({field: f"At most {most} characters, not {len(text)}."})
-    if "\0" in text:
-        raise ValidationError({field: "A NUL character cannot be kept."})
-    return text
-
-
-def _choice(choices: type[TextChoices], field: str, value: str) -> str:
-    if value not in choices.values:
-        raise ValidationError({field: f"{value!r} is none of {', '.join(choices.values)}."})
-    return value

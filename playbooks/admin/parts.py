@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.contrib import admin
 
@@ -14,14 +15,36 @@ from csplaybooks.admin_base import (
     ReadOnlyAdmin,
     by,
     filled_filter,
+    lines_of,
     link_to,
     see_also,
     shown,
+    table_of,
 )
 from csplaybooks.playbooks.models import Credit, Handoff, Interval, Pause, Play, PlayStep, Touch
 
 #: What the label of a play reads.
 _PLAY = ("play__playbook", "play__account")
+
+
+#: What goes with an offer, in the order in which it is read.
+_HANDED_OVER = {
+    "found": "What was found",
+    "worth_minor": "Worth",
+    "worked_out": "How it was worked out",
+    "people": "Whom to talk to",
+    "findings": "Open findings",
+    "note": "Note",
+}
+
+
+def _handed_over(context: Mapping[str, Any]) -> Any:
+    """What went with an offer, frozen when it was made; a line for each thing that there was to say."""
+    told = {**context, "worth_minor": money(context.get("worth_minor"))}
+    lines = ((label, told.get(key)) for key, label in _HANDED_OVER.items())
+    return table_of(
+        ("", ""), ((label, lines_of(said) if isinstance(said, list) else said) for label, said in lines if said)
+    )
 
 
 class PartAdmin(ReadOnlyAdmin):
@@ -111,8 +134,9 @@ class HandoffAdmin(PartAdmin):
         "answer",
         "answered_at",
         "reason",
-        "context",
+        "handed_over",
     )
+    handed_over = shown("What goes with it", lambda row: _handed_over(row.context))
 
 
 @admin.register(Credit)

@@ -19,8 +19,9 @@ from django.utils import timezone
 
 from csplaybooks.accounts.admin.show import MomentField
 from csplaybooks.accounts.models import TeamMember
+from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays, refuse_plays, take_back_plays
+from csplaybooks.playbooks.acts.moving import Answers
 from csplaybooks.playbooks.acts.plays import (
-    Answers,
     assign_plays,
     close_plays,
     log_touch,
@@ -57,6 +58,23 @@ class AssignForm(AskForm):
         super().__init__(*args, **kwargs)
         # The stubs know form fields by their base class only.
         self.fields["owner"].queryset = TeamMember.objects.visible_to(self.viewer).active()  # type: ignore[attr-defined]
+
+
+class OfferForm(AskForm):
+    """Whom to offer plays to."""
+
+    to = forms.ModelChoiceField(TeamMember.objects.none(), label="Offer to", help_text="An account executive.")
+    note = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "cols": 80}),
+        help_text="What was found, what it is worth and whom to talk to goes with it by itself.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        sellers = TeamMember.objects.visible_to(self.viewer).active().filter(is_account_executive=True)
+        # The stubs know form fields by their base class only.
+        self.fields["to"].queryset = sellers  # type: ignore[attr-defined]
 
 
 class TouchForm(AskForm):
@@ -147,6 +165,22 @@ def _resume(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: 
     return resume_plays(play_ids=ids, now=now, actor=request.user)
 
 
+def _offer(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    return offer_plays(play_ids=ids, to_id=data["to"].pk, note=data["note"], now=now, actor=request.user)
+
+
+def _accept(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    return accept_plays(play_ids=ids, now=now, actor=request.user)
+
+
+def _refuse(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    return refuse_plays(play_ids=ids, reason=data["reason"], now=now, actor=request.user)
+
+
+def _take_back(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
+    return take_back_plays(play_ids=ids, reason=data["reason"], now=now, actor=request.user)
+
+
 def _close(outcome: Outcome) -> Callable[[HttpRequest, list[int], Mapping[str, Any], datetime], Answers]:
     def close(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
         return close_plays(play_ids=ids, outcome=outcome, reason=data["reason"], now=now, actor=request.user)
@@ -167,6 +201,17 @@ PLAY_ACTS = (
     PlayAct("touch", "Log a contact", "Log a contact on selected plays", "contact logged", TouchForm, _touch),
     PlayAct("pause", "Pause", "Pause selected plays", "paused", PauseForm, _pause),
     PlayAct("resume", "Resume", "Resume selected plays", "resumed", None, _resume),
+    PlayAct("offer", "Offer", "Offer selected plays", "offered", OfferForm, _offer),
+    PlayAct("accept", "Accept the offer", "Accept the offers of selected plays", "accepted", None, _accept),
+    PlayAct("refuse", "Refuse the offer", "Refuse the offers of selected plays", "refused", GivenReasonForm, _refuse),
+    PlayAct(
+        "take_back",
+        "Take back",
+        "Take back the offers of selected plays",
+        "taken back",
+        ReasonForm,
+        _take_back,
+    ),
     _ending("win", "Mark as won", Outcome.WON),
     _ending("lose", "Mark as lost", Outcome.LOST),
     _ending("decline", "Decline", Outcome.DECLINED, form=GivenReasonForm),
@@ -174,9 +219,9 @@ PLAY_ACTS = (
 )
 
 
-def acts_on(play: Play) -> list[PlayAct]:
-    """The acts that are possible on a play as it stands."""
-    verbs = set(possible(play))
+def acts_on(play: Play, viewer: Any) -> list[PlayAct]:
+    """The acts that a person may do on a play as it stands."""
+    verbs = set(possible(play, viewer))
     return [act for act in PLAY_ACTS if act.verb in verbs]
 
 

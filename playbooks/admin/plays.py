@@ -240,7 +240,7 @@ class PlayAdmin(Export, Retry, ActAdmin):
         play = context.get("original")
         if play is not None:
             context["acts"] = [
-                act for act in acts_on(play) if getattr(self, f"has_{act.permission}_permission")(request)
+                act for act in acts_on(play, request.user) if getattr(self, f"has_{act.permission}_permission")(request)
             ]
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -149,6 +149,7 @@ class _Story:
         self._work = Work(
             random, vendor, agenda, books, reviews=reviews, customers=self._customers, then=self._after_work
         )
+        self._work.leave_one_offer(now)
         agenda.add(start, self._begin)
         agenda.add(leaves_at, self._hand_over)
         agenda.add(now - YEAR, books.open_year)
@@ -163,6 +164,7 @@ class _Story:
         self._books.flush(at)
         run_to_the_end(now=at, full=True)
         sweep.expire_plays(now=at)
+        sweep.lapse_waiting_offers(now=at)
         sweep.wake_plays(now=at)
         sweep.work(now=at)
         sweep.watch_all(now=at)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 #: How long programs may take to end by themselves, in seconds, before they are killed.
 GRACE = 15.0
+#: Seconds between two looks at whether they still run.
 _POLL = 0.1
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from csplaybooks.accounts.acts.members import change_member
 from csplaybooks.accounts.models import Motion
+from csplaybooks.playbooks.acts.handoffs import take_back_plays
 from csplaybooks.playbooks.acts.plays import (
     assign_plays,
     close_plays,
@@ -28,10 +29,11 @@ from csplaybooks.playbooks.demo.agenda import Agenda
 from csplaybooks.playbooks.demo.books import Books
 from csplaybooks.playbooks.demo.customers import Customer
 from csplaybooks.playbooks.demo.market import grow
+from csplaybooks.playbooks.demo.offers import Offers
 from csplaybooks.playbooks.demo.reviews import Reviews
 from csplaybooks.playbooks.demo.seasons import DAY, appetite, at_work, is_working_day
 from csplaybooks.playbooks.demo.vendor import Vendor
-from csplaybooks.playbooks.models import Outcome, Play, Playbook, Route, Touch
+from csplaybooks.playbooks.models import Outcome, Play, Playbook, Route, State, Touch
 
 _CHANNELS = {
     Route.SELF_SERVE: Touch.Channel.PROMPT,
@@ -83,6 +85,8 @@ class _Fate:
     outcome: Outcome
     paused_at: datetime | None
     replies: bool
+    #: Somebody else was asked to take it: the owner waits for the answer.
+    on_offer: bool = False
 
 
 @dataclass
@@ -119,14 +123,17 @@ class Work:
         self._diligence: dict[int, float] = dict(zip((person.pk for person in people), cycle(_DILIGENCE), strict=False))
         self._desks: dict[int, _Desk] = {}
         self._seen = 0
+        self._offers = Offers(random, vendor, agenda, seller_of=self._seller_of, moved=self._moved)
 
     def plan(self, at: datetime, until: datetime) -> None:
         """Look at what a run at `at` has opened, and enter the hours of everybody until the next one."""
         self._by_account = {customer.account_id: customer for customer in self._customers}
-        fresh = Play.objects.open().filter(pk__gt=self._seen, owner__isnull=False)
-        for play in fresh.select_related("owner__user", "product", "playbook").order_by("pk"):
+        rows = Play.objects.open().filter(pk__gt=self._seen, owner__isnull=False)
+        fresh = list(rows.select_related("owner__user", "product", "playbook").order_by("pk"))
+        for play in fresh:
             self._seen = play.pk
             self._desks.setdefault(play.owner_id or 0, _Desk()).fates[play.pk] = self._draw(play, at)
+        self._offers.plan(fresh, at)
         hours = [at + timedelta(hours=1)]
         if until - at > 4 * DAY:
             hours.append(at + (until - at) / 2)
@@ -165,14 +172,33 @@ class Work:
     def hand_over(self, at: datetime) -> None:
         """All plays of the leaver go to whoever follows them, and they leave."""
         leaver, successor, manager = self._vendor.leaver, self._vendor.csms[-1], self._vendor.manager
-        ids = list(Play.objects.open().filter(owner=leaver).order_by("pk").values_list("pk", flat=True))
+        rows = Play.objects.open().filter(owner=leaver).order_by("pk")
+        on_offer = list(rows.filter(state=State.OFFERED).values_list("pk", flat=True))
+        take_back_plays(play_ids=on_offer, reason=f"{leaver.name} leaves", now=at, actor=manager.user)
+        ids = list(rows.values_list("pk", flat=True))
         assign_plays(play_ids=ids, owner_id=successor.pk, now=at, actor=manager.user)
         theirs = self._desks.pop(leaver.pk, _Desk()).fates
         for fate in theirs.values():
-            fate.play.owner, fate.play.owner_id = successor, successor.pk
+            fate.play.owner, fate.play.owner_id, fate.on_offer = successor, successor.pk, False
         self._desks.setdefault(successor.pk, _Desk()).fates.update(theirs)
         # Who may sign in is no matter of a manager: the site's administrators see to that.
         change_member(member_id=leaver.pk, values={"is_active": False}, now=at, actor=None)
+
+    def leave_one_offer(self, end: datetime) -> None:
+        """Have a play offered that nobody answers before the story ends."""
+        self._offers.leave_one(end)
+
+    def _seller_of(self, account_id: int) -> Any:
+        return self._by_account[account_id].ae
+
+    def _moved(self, play_id: int, on_offer: bool, owner: Any) -> None:
+        """A play was offered, or came back, or has gone to somebody else, with all that is to become of it."""
+        for desk in self._desks.values():
+            fate = desk.fates.pop(play_id, None)
+            if fate is not None:
+                fate.play.owner, fate.play.owner_id, fate.on_offer = owner, owner.pk, on_offer
+                self._desks.setdefault(owner.pk, _Desk()).fates[play_id] = fate
+                return
 
     def _draw(self, play: Play, at: datetime) -> _Fate:
         """What is to become of a play."""
@@ -203,7 +229,8 @@ class Work:
 
     def _sit_down(self, owner_id: int, at: datetime) -> None:
         """An hour of one owner, at `at`."""
-        fates = self._desks.get(owner_id, _Desk()).fates
+        desk = self._desks.get(owner_id, _Desk()).fates
+        fates = {pk: fate for pk, fate in desk.items() if not fate.on_offer}
         if not fates:
             return
         random = self._random
@@ -220,7 +247,7 @@ class Work:
             if plays:
                 self._close(plays, outcome, random.choice(reasons), at)
         for play_id in [pk for pk, fate in fates.items() if fate in ended or _has_lapsed(fate.play, at)]:
-            del fates[play_id]
+            del desk[play_id]
 
     def _buys(self, play: Play, at: datetime) -> bool:
         """Whether the customer who would buy still does: it has not left, and nobody has bought too much this year."""

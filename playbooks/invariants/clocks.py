@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Set
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 from csplaybooks.playbooks.business_time import due_at
 from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, targets_for, working_calendar
 from csplaybooks.playbooks.invariants.registry import Invariant, by_query
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play, PlaybookVersion, Stage
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Interval, Play, PlaybookVersion, Stage
 
 
 def _unowned_with_clocks() -> QuerySet[Any]:
@@ -44,6 +45,16 @@ def _events_out_of_order() -> QuerySet[Any]:
     return rows
 
 
+def _offers_without_clock() -> QuerySet[Any]:
+    """Plays with an offer that waits while no clock of it ticks, or the other way round."""
+    waiting = Handoff.objects.filter(play=OuterRef("pk"), answer=Handoff.Answer.WAITING)
+    ticking = Clock.objects.ticking().filter(play=OuterRef("pk"), target=Clock.Target.HANDOFF_ACCEPTED)
+    rows: QuerySet[Any] = Play.objects.filter(
+        (Exists(waiting) & ~Exists(ticking)) | (~Exists(waiting) & Exists(ticking))
+    )
+    return rows
+
+
 def _clocks_unlike_promises(limit: int, chunk: int) -> tuple[int, list[int], str]:
     """Plays that lack a clock their playbook promises for their route, or have one it does not; in chunks."""
     wrong: list[int] = []
@@ -63,9 +74,7 @@ def _clocks_unlike_promises(limit: int, chunk: int) -> tuple[int, list[int], str
             running.setdefault(play_id, set()).add(target)
         # The clock of a hand-off comes and goes with offers; playbooks do not promise it when a play opens.
         extra = {Clock.Target.HANDOFF_ACCEPTED.value}
-        broken = [
-            pk for pk, recipe, route in plays if running.get(pk, set()) - extra != promised[recipe, route] - extra
-        ]
+        broken = [pk for pk, recipe, route in plays if running.get(pk, set()) - extra != promised[recipe, route]]
         count += len(broken)
         wrong += broken[: limit - len(wrong)]
     return count, wrong, Play._meta.label
@@ -80,27 +89,38 @@ def _clocks_unlike_intervals(limit: int, chunk: int) -> tuple[int, list[int], st
         last = clocks[-1].pk
         calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
         pauses = pauses_of(clock.play_id for clock in clocks)
-        owned = dict(
-            Interval.objects.filter(play__in={clock.play_id for clock in clocks}, owner__isnull=False)
-            .order_by()
-            .values("play")
-            .annotate(first=Min("valid_from"))
-            .values_list("play", "first")
-        )
+        started = _beginnings({clock.play_id for clock in clocks})
         edited = dict(Calendar.objects.filter(pk__in=calendars).values_list("pk", "updated_at"))
         for clock in clocks:
-            if not _follows(clock, working_calendar(clock, calendars), pauses[clock.play_id], owned, edited):
+            if not _follows(clock, working_calendar(clock, calendars), pauses[clock.play_id], started, edited):
                 count += 1
                 wrong += [clock.pk][: limit - len(wrong)]
     return count, wrong, Clock._meta.label
 
 
+def _beginnings(plays: Set[int]) -> dict[tuple[int, int], datetime]:
+    """When the promises of plays begin, by play and number: 0 for those of the play, its offers from 1 on."""
+    owned = Interval.objects.filter(play__in=plays, owner__isnull=False).order_by().values("play")
+    started = {(play, 0): first for play, first in owned.annotate(first=Min("valid_from")).values_list("play", "first")}
+    offers = Handoff.objects.filter(play__in=plays).order_by("pk").values_list("play", "offered_at")
+    numbers: Counter[int] = Counter()
+    for play, offered_at in offers:
+        numbers[play] += 1
+        started[play, numbers[play]] = offered_at
+    return started
+
+
 def _follows(
-    clock: Clock, calendar: Any, pauses: Any, owned: Mapping[int, datetime], edited: Mapping[int | None, datetime]
+    clock: Clock,
+    calendar: Any,
+    pauses: Any,
+    started: Mapping[tuple[int, int], datetime],
+    edited: Mapping[int | None, datetime],
 ) -> bool:
     if clock.is_stale:
         return True  # it says of itself that it must be recomputed
-    if clock.started_at != owned.get(clock.play_id):
+    number = clock.number if clock.target == Clock.Target.HANDOFF_ACCEPTED else 0
+    if clock.started_at != started.get((clock.play_id, number)):
         return False
     excused = clock.excused_at is not None
     due = due_at(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
@@ -129,6 +149,7 @@ INVARIANTS = (
         "What happened on a clock was noticed when it was due or later, and rungs after the breach.",
         _events_out_of_order,
     ),
+    by_query("offers_have_their_clock", "A clock ticks while an offer waits, and no longer.", _offers_without_clock),
     Invariant(
         "plays_have_promised_clocks", "A play has the clocks that its playbook promises.", _clocks_unlike_promises
     ),

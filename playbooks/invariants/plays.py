@@ -77,8 +77,19 @@ def _paused_without_reason() -> QuerySet[Any]:
 
 
 def _offered_without_offer() -> QuerySet[Any]:
-    waiting = Handoff.objects.filter(play=OuterRef("pk"), answer=Handoff.Answer.WAITING)
+    """Plays on offer without an offer that waits, from their owner to their holder."""
+    waiting = Handoff.objects.filter(
+        play=OuterRef("pk"),
+        answer=Handoff.Answer.WAITING,
+        offered_by=OuterRef("owner"),
+        offered_to=OuterRef("holder"),
+    )
     return Play.objects.open().filter(~Exists(waiting), state=State.OFFERED)
+
+
+def _offers_that_wait_in_vain() -> QuerySet[Any]:
+    rows: QuerySet[Any] = Handoff.objects.filter(answer=Handoff.Answer.WAITING)
+    return rows.filter(~Q(play__state=State.OFFERED) | Q(play__stage=Stage.CLOSED))
 
 
 def _touches_at_others() -> QuerySet[Any]:
@@ -117,7 +128,14 @@ INVARIANTS = (
     ),
     by_query("plays_of_their_playbook", "A play's version is one of its playbook.", _plays_of_other_playbooks),
     by_query("paused_plays_have_reason", "What is paused has its reason.", _paused_without_reason),
-    by_query("offered_plays_have_offer", "What is on offer has an offer that waits.", _offered_without_offer),
+    by_query(
+        "offered_plays_have_offer",
+        "What is on offer has an offer of its owner to its holder that waits.",
+        _offered_without_offer,
+    ),
+    by_query(
+        "offers_wait_on_offered_plays", "An offer waits only while its play is on offer.", _offers_that_wait_in_vain
+    ),
     by_query("touches_at_their_account", "A contact is one with the account of its play.", _touches_at_others),
     by_query("credits_at_their_account", "A play is credited with lines of its own account.", _credits_at_others),
 )

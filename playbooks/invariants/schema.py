@@ -16,7 +16,6 @@ from django.db.models import (
     Count,
     Exists,
     ExpressionWrapper,
-    Field,
     ForeignKey,
     OuterRef,
     PositiveBigIntegerField,
@@ -84,10 +83,10 @@ def _unique(model: Any, name: str, fields: Sequence[str], condition: Q, limit: i
     return Violation(name, count, examples, model._meta.label, says)
 
 
-def _reference(model: Any, field: Field[Any, Any], limit: int) -> Violation:
+def _reference(model: Any, field: ForeignKey[Any, Any], limit: int) -> Violation:
     target: Any = field.related_model
-    to_field = field.target_field.attname  # type: ignore[attr-defined]
-    there = target._base_manager.filter(**{to_field: OuterRef(field.attname)})
+    to_field: Any = field.target_field
+    there = target._base_manager.filter(**{to_field.attname: OuterRef(field.attname)})
     rows = model._base_manager.filter(~Exists(there), **{f"{field.attname}__isnull": False})
     name = f"{model._meta.label_lower}.{field.name}_exists"
     return _violation(model, name, rows, f"What {field.name} points at is there.", limit)

@@ -375,7 +375,7 @@ class Handoff(models.Model):
     offered_by = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+")
     offered_to = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+")
     offered_at = models.DateTimeField()
-    expires_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True, help_text="When an offer that still waits lapses.")
     answer = models.CharField(max_length=10, choices=Answer, default=Answer.WAITING)
     answered_at = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=500, blank=True)
@@ -386,6 +386,10 @@ class Handoff(models.Model):
     class Meta:
         verbose_name = "hand-off"
         ordering = ("-offered_at", "-pk")
+        indexes = [
+            # The sweep ends offers that nobody has answered in time.
+            models.Index(fields=["expires_at"], name="csp_handoff_expires", condition=Q(answer="waiting")),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["play"],

@@ -8,13 +8,17 @@ from typing import Any
 
 from django.db.models import Min
 
-from csplaybooks.playbooks.clockwork import calendar_values, finish, pauses_of, set_times, targets_for, working_calendar
+from csplaybooks.playbooks.clockwork import (
+    calendar_values,
+    finish,
+    new_clock,
+    pauses_of,
+    set_times,
+    targets_for,
+    working_calendar,
+)
 from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play, Stage, Touch
 from csplaybooks.playbooks.pipeline.queue import work_off
-
-
-class NoDefaultCalendar(RuntimeError):
-    """No calendar is marked as the default, so working hours mean nothing."""
 
 
 def unclocked() -> Any:
@@ -38,23 +42,11 @@ def _start(play_ids: Sequence[int], now: datetime) -> None:
         .values_list("play", "first")
     )
     calendar = Calendar.objects.filter(is_default=True).first()
-    clocks = []
-    for play in plays:
-        for target in targets_for(play.recipe.document, play.route):
-            if target["counting"] == Clock.Hours.WORKING and calendar is None:
-                raise NoDefaultCalendar("no calendar is the default: run csplaybooks_setup, or mark one")
-            clocks.append(
-                Clock(
-                    play=play,
-                    target=target["target"],
-                    promised_seconds=round(target["hours"] * 3600),
-                    hours=target["counting"],
-                    calendar=calendar if target["counting"] == Clock.Hours.WORKING else None,
-                    warn_percents=target["warn_percents"],
-                    escalation_waits=[round(hours * 3600) for hours in target["escalate_after_hours"]],
-                    started_at=owned_from[play.pk],
-                )
-            )
+    clocks = [
+        new_clock(play, target, calendar, owned_from[play.pk])
+        for play in plays
+        for target in targets_for(play.recipe.document, play.route)
+    ]
     calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
     pauses = pauses_of(play_ids)
     # Somebody may have been quicker than this worker: a contact made meanwhile is the first one.

@@ -6,8 +6,9 @@ from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Subquery
 
+from csplaybooks.playbooks.acts.handoffs import lapse_offers
 from csplaybooks.playbooks.acts.plays import close_plays, resume_plays
-from csplaybooks.playbooks.models import Interval, Outcome, Pause, Play, Stage, State
+from csplaybooks.playbooks.models import Handoff, Interval, Outcome, Pause, Play, Stage, State
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.owners import assign_owners
@@ -44,6 +45,14 @@ def expire_plays(*, now: datetime) -> int:
     if unowned:
         reason = "Its time ran out before anybody owned it."
         answers |= close_plays(play_ids=unowned, outcome=Outcome.WITHDRAWN, reason=reason, now=now)
+    return sum(answer is None for answer in answers.values())
+
+
+def lapse_waiting_offers(*, now: datetime) -> int:
+    """End the offers that nobody has answered in time; answers how many."""
+    due = Handoff.objects.filter(answer=Handoff.Answer.WAITING, expires_at__lte=now).order_by("expires_at", "pk")
+    ids = list(due.values_list("play", flat=True)[:BATCH])
+    answers = lapse_offers(play_ids=ids, now=now) if ids else {}
     return sum(answer is None for answer in answers.values())
 
 

@@ -23,15 +23,16 @@ def permitted(user: Any) -> Any:
     return user
 
 
+def sign_in(user: Any) -> Client:
+    """A browser of their own, in which a user has signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 @pytest.fixture
 def signed_in() -> SignIn:
     """A browser in which a user has signed in."""
-
-    def sign_in(user: Any) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
     return sign_in
 
 

@@ -46,12 +46,6 @@ def _credit() -> Any:
     return what.Credit.objects.create(play=play, movement=movement, amount_minor=150_000, credited_at=START)
 
 
-def _handoff() -> Any:
-    play = playbooks.PlayFactory()
-    seller = accounts.TeamMemberFactory(ae=True)
-    return what.Handoff.objects.create(play=play, offered_by=play.owner, offered_to=seller, offered_at=START)
-
-
 #: How a row of each table is made; it hangs on an account or stands alone.
 MAKERS: dict[type[models.Model], Callable[[], Any]] = {
     who.Absence: accounts.AbsenceFactory,
@@ -96,7 +90,7 @@ MAKERS: dict[type[models.Model], Callable[[], Any]] = {
         clock=playbooks.ClockFactory(), kind=what.ClockEvent.Kind.WARNED, level=50, due_at=START, noticed_at=START
     ),
     what.Credit: _credit,
-    what.Handoff: _handoff,
+    what.Handoff: playbooks.HandoffFactory,
     what.Interval: _interval,
     what.Lease: lambda: what.Lease.objects.create(name=f"job-{next(_numbers)}", last_run_at=START),
     what.Match: playbooks.MatchFactory,

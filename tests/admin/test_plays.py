@@ -21,7 +21,7 @@ from csplaybooks.playbooks.factories import (
     PlayFactory,
 )
 from csplaybooks.playbooks.models import Clock, Match, Pause, Play, PlayStep, Touch
-from csplaybooks.playbooks.moves import MOVES
+from csplaybooks.playbooks.moves import BY_ITSELF, MOVES
 from tests.admin.pages import act, faults, send, told, url
 
 pytestmark = pytest.mark.django_db
@@ -88,7 +88,7 @@ def test_page_tells_everything_and_changes_nothing(boss):
 def test_page_has_a_button_for_each_act_that_is_possible(boss):
     play = PlayFactory()
     offered = [each.verb for each in boss.get(url(Play, "change", play.pk)).context["acts"]]
-    assert offered == ["assign", "start", "touch", "pause", "win", "lose", "decline", "withdraw"]
+    assert offered == ["assign", "start", "touch", "pause", "offer", "win", "lose", "decline", "withdraw"]
     response = act(boss, Play, "start_plays", [play], from_play="1")
     assert response["Location"] == url(Play, "change", play.pk)
     play.refresh_from_db()
@@ -184,6 +184,10 @@ def test_actions_read_as_sentences(boss):
         "Log a contact on selected plays",
         "Pause selected plays",
         "Resume selected plays",
+        "Offer selected plays",
+        "Accept the offers of selected plays",
+        "Refuse the offers of selected plays",
+        "Take back the offers of selected plays",
         "Mark selected plays as won",
         "Mark selected plays as lost",
         "Decline selected plays",
@@ -317,4 +321,4 @@ def test_stuck_rows_are_put_back(boss):
 
 
 def test_acts_are_named_as_in_the_table_of_moves():
-    assert {each.verb for each in play_acts.PLAY_ACTS} == set(MOVES) - {"expire"}
+    assert {each.verb for each in play_acts.PLAY_ACTS} == set(MOVES) - BY_ITSELF

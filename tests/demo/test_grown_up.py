@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -32,8 +33,9 @@ from csplaybooks.playbooks.demo.customers import Plot
 from csplaybooks.playbooks.demo.live_cast import make_live_cast
 from csplaybooks.playbooks.demo.people import MOVER, MOVES_FROM, MOVES_TO
 from csplaybooks.playbooks.demo.seasons import is_working_day
+from csplaybooks.playbooks.demo.vendor import SIGN_INS
 from csplaybooks.playbooks.invariants import violations
-from csplaybooks.playbooks.models import Clock, ClockEvent, Credit, Interval, Play, Playbook, Run, Touch
+from csplaybooks.playbooks.models import Clock, ClockEvent, Credit, Handoff, Interval, Play, Playbook, Run, Touch
 from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
@@ -110,6 +112,26 @@ def test_a_company_is_whole_and_lived_in(grown_up: Told) -> None:
     assert Qbr.objects.filter(account__in=Account.objects.all(), next_on__lt=SUNDAY.date()).exists()
     assert set(AccountFacts.objects.current().values_list("lifecycle", flat=True)) == set(Lifecycle.values)
     assert made_at() == SUNDAY
+
+
+def test_plays_for_sales_are_handed_over(grown_up: Told) -> None:
+    answers = Counter(Handoff.objects.values_list("answer", flat=True))
+    assert answers.total() >= 20
+    assert answers["accepted"] > answers.total() / 2
+    assert min(answers["refused"], answers["taken_back"], answers["expired"]) >= 1
+    # Somebody finds one waiting, and it is the executive who can sign in.
+    waiting: Any = Handoff.objects.get(answer="waiting")
+    assert waiting.offered_to.user.username == SIGN_INS["ae"]
+    assert waiting.offered_at.date() == SUNDAY.date() - timedelta(days=2)
+    assert waiting.context["found"]
+    assert not Handoff.objects.filter(answer="refused", reason="").exists()
+    # Most were answered within the promise, some were not.
+    clocks = Counter(Clock.objects.filter(target="handoff_accepted").values_list("state", flat=True))
+    assert clocks["met"] > clocks["missed"] >= 1
+    # Who accepted worked it to its end.
+    accepted = Play.objects.filter(handoffs__answer="accepted")
+    assert set(accepted.values_list("owner__is_account_executive", flat=True)) == {True}
+    assert {"won", "lost"} <= set(accepted.values_list("outcome", flat=True))
 
 
 def test_what_plays_won_is_credited_and_what_they_did_not_win_is_not(grown_up: Told) -> None:

@@ -22,10 +22,12 @@ from csplaybooks.accounts.factories import (
     PlanFactory,
     PlanLimitFactory,
     ProductFactory,
+    TeamMemberFactory,
     TimelineEntryFactory,
 )
 from csplaybooks.playbooks.factories import (
     ClockFactory,
+    HandoffFactory,
     MatchFactory,
     PlaybookFactory,
     PlaybookVersionFactory,
@@ -34,7 +36,7 @@ from csplaybooks.playbooks.factories import (
     TouchFactory,
     TriggerFactory,
 )
-from csplaybooks.playbooks.models import ClockEvent, Credit, Interval, Match, Play, Playbook, PlayMatch, Run
+from csplaybooks.playbooks.models import ClockEvent, Credit, Interval, Playbook, PlayMatch, Run
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.signals.factories import IntakeBatchFactory, MeterFactory, ReadingFactory, SignalFactory
 
@@ -69,6 +71,13 @@ def drop_index(name: str) -> None:
 def id_of(row: Any) -> int:
     pk: int = row.pk
     return pk
+
+
+def changed_past(check: str, row: Any, **values: Any) -> int:
+    """Give a row values that a check constraint refuses."""
+    with without_check(type(row), check):
+        type(row).objects.filter(pk=row.pk).update(**values)
+    return id_of(row)
 
 
 def a_batch_told_to_a_run_to_come() -> int:
@@ -168,15 +177,13 @@ def a_run_before_the_one_before() -> int:
 def a_run_that_counted_wrong() -> int:
     match = MatchFactory()
     Run.objects.update(counts={str(match.trigger_id): {"matched": 2, "opened": 2, "closed": 0}})
-    run_id: int = match.opened_run_id
-    return run_id
+    return id_of(match.opened_run)
 
 
 def a_run_that_forgot_a_trigger() -> int:
     match = MatchFactory()
     Run.objects.update(counts={str(TriggerFactory().pk): {"matched": 0, "opened": 0, "closed": 0}})
-    run_id: int = match.opened_run_id
-    return run_id
+    return id_of(match.opened_run)
 
 
 def a_match_at_another_moment_than_its_run() -> int:
@@ -190,11 +197,9 @@ def a_match_open_twice() -> int:
 
 
 def a_closed_match_that_waits() -> int:
-    match = MatchFactory()
-    run = RunFactory(moment=NOW)
-    with without_check(Match, "csp_match_closed_not_waiting"):
-        Match.objects.update(closed_run=run, closed_at=NOW)
-    return id_of(match)
+    return changed_past(
+        "csp_match_closed_not_waiting", MatchFactory(), closed_run=RunFactory(moment=NOW), closed_at=NOW
+    )
 
 
 def a_match_that_opened_a_play_and_is_called_folded() -> int:
@@ -218,23 +223,16 @@ def a_playbook_that_publishes_another() -> int:
 
 def a_won_play_without_owner() -> int:
     play = PlayFactory(stage="closed", outcome="won", closed_at=NOW, interval=None)
-    with without_check(Play, "csp_play_owned_has_owner"):
-        Play.objects.update(owner=None)
-    return id_of(play)
+    return changed_past("csp_play_owned_has_owner", play, owner=None)
 
 
 def an_open_play_with_an_outcome() -> int:
-    play = PlayFactory()
-    with without_check(Play, "csp_play_closed_has_outcome"):
-        Play.objects.update(outcome="won")
-    return id_of(play)
+    return changed_past("csp_play_closed_has_outcome", PlayFactory(), outcome="won")
 
 
 def a_play_declined_without_reason() -> int:
-    play = PlayFactory()
-    with without_check(Play, "csp_play_declined_has_reason"):
-        Play.objects.update(stage="closed", outcome="declined", closed_at=NOW)
-    return id_of(play)
+    values = {"stage": "closed", "outcome": "declined", "closed_at": NOW}
+    return changed_past("csp_play_declined_has_reason", PlayFactory(), **values)
 
 
 def a_play_of_another_playbook() -> int:
@@ -248,6 +246,22 @@ def a_pause_without_reason() -> int:
 
 def an_offer_to_nobody() -> int:
     return id_of(PlayFactory(state="offered"))
+
+
+def an_offer_of_somebody_else() -> int:
+    return id_of(HandoffFactory(offered_by=TeamMemberFactory()).play)
+
+
+def an_offer_of_a_play_that_is_worked() -> int:
+    return id_of(HandoffFactory(play=PlayFactory(), offered_to=TeamMemberFactory(ae=True)))
+
+
+def an_offer_that_no_clock_measures() -> int:
+    return id_of(HandoffFactory().play)
+
+
+def a_clock_of_no_offer() -> int:
+    return id_of(ClockFactory(target="handoff_accepted").play)
 
 
 def a_contact_with_another_account() -> int:
@@ -305,7 +319,9 @@ BREAKERS: dict[str, list[Callable[[], int]]] = {
     "closed_plays_have_outcome": [an_open_play_with_an_outcome, a_play_declined_without_reason],
     "plays_of_their_playbook": [a_play_of_another_playbook],
     "paused_plays_have_reason": [a_pause_without_reason],
-    "offered_plays_have_offer": [an_offer_to_nobody],
+    "offered_plays_have_offer": [an_offer_to_nobody, an_offer_of_somebody_else],
+    "offers_wait_on_offered_plays": [an_offer_of_a_play_that_is_worked],
+    "offers_have_their_clock": [an_offer_that_no_clock_measures, a_clock_of_no_offer],
     "touches_at_their_account": [a_contact_with_another_account],
     "credits_at_their_account": [a_credit_for_another_account],
     "breaches_have_their_event": [a_breach_that_no_event_tells, an_event_of_a_breach_that_is_not],

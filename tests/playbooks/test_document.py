@@ -191,7 +191,22 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
             "targets/1",
             "the target first_touch stands twice for one route",
         ),
-        (GOOD.replace("first_touch", "mood"), "targets/0/target", "'mood' is not one of first_touch, closed"),
+        (GOOD.replace("first_touch", "handoff_accepted"), "targets", "promise a first touch or a close too"),
+        (
+            GOOD + "  - {target: closed, hours: 9, lapse_after_hours: 90}\n",
+            "targets/1/lapse_after_hours",
+            "only an offer lapses",
+        ),
+        (
+            GOOD + "  - {target: handoff_accepted, hours: 9, lapse_after_hours: 8}\n",
+            "targets/1/lapse_after_hours",
+            "cannot lapse before it was to be accepted",
+        ),
+        (
+            GOOD.replace("first_touch", "mood"),
+            "targets/0/target",
+            "'mood' is not one of first_touch, handoff_accepted, closed",
+        ),
         (GOOD.replace("hours: 8", "hours: -8"), "targets/0/hours", "-8 is less than 0"),
         (
             GOOD.replace("hours: 8", "hours: 8, warn_percents: [50, 50]"),

@@ -1,0 +1,95 @@
+"""A play offered, accepted and refused on the pages of the admin, by the people on either side of the offer."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from csplaybooks.accounts.factories import TeamMemberFactory
+from csplaybooks.playbooks.factories import CalendarFactory, PlayFactory
+from csplaybooks.playbooks.models import Handoff, Play
+from tests.admin.conftest import SignIn, permitted
+from tests.admin.pages import act, told, url
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def now(time_machine):
+    CalendarFactory()
+    time_machine.move_to(NOW, tick=False)
+
+
+@pytest.fixture
+def eve(db: None) -> Any:
+    """An account executive with every model permission."""
+    member = TeamMemberFactory(name="Eve", ae=True)
+    permitted(member.user)
+    return member
+
+
+@pytest.fixture
+def seller(signed_in: SignIn, eve: Any) -> Client:
+    """Eve's browser."""
+    return signed_in(eve.user)
+
+
+@pytest.fixture
+def play(carla: Any) -> Play:
+    """A play of Carla's, at an account of hers."""
+    made: Play = PlayFactory(
+        account__csm=carla, owner=carla, evidence=[{"words": "18 of 20 seats <in> use"}], expected_amount_minor=150_000
+    )
+    return made
+
+
+def buttons(client: Client, play: Play) -> list[str]:
+    return [each.verb for each in client.get(url(Play, "change", play.pk)).context["acts"]]
+
+
+def test_a_play_goes_from_one_to_the_other(csm, seller, eve, play):
+    assert seller.get(url(Play, "change", play.pk)).status_code == 302
+    asked = act(csm, Play, "offer_plays", [play])
+    assert list(asked.context["form"].fields["to"].queryset) == [eve]
+    assert told(act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk, note="Be quick")) == ["1 play: offered."]
+    # From now on she sees it, and each of the two has the buttons of their side.
+    assert buttons(csm, play) == ["touch", "take_back", "withdraw"]
+    assert buttons(seller, play) == ["touch", "accept", "refuse", "withdraw"]
+    page = seller.get(url(Handoff, "change", Handoff.objects.get().pk)).content.decode()
+    for words in ("18 of 20 seats &lt;in&gt; use", "1,500.00 USD", "Be quick"):
+        assert words in page
+    assert told(act(seller, Play, "accept_plays", [play])) == ["1 play: accepted."]
+    play.refresh_from_db()
+    assert (play.owner, play.holder, play.state) == (eve, eve, "working")
+
+
+def test_who_offered_it_cannot_answer(csm, eve, play):
+    act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    (why,) = told(act(csm, Play, "accept_plays", [play]))
+    assert "accept is not possible: that is for Eve or somebody above them; possible: touch, take back" in why
+    assert told(act(csm, Play, "take_back_plays", [play], perform="1", reason="They called me")) == [
+        "1 play: taken back."
+    ]
+    assert Handoff.objects.get().reason == "They called me"
+
+
+def test_a_refusal_needs_a_reason(csm, seller, eve, play):
+    act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    refused = act(seller, Play, "refuse_plays", [play], perform="1", reason="")
+    assert list(refused.context["form"].errors) == ["reason"]
+    assert told(act(seller, Play, "refuse_plays", [play], perform="1", reason="Too small")) == ["1 play: refused."]
+    assert (Handoff.objects.get().answer, Handoff.objects.get().reason) == ("refused", "Too small")
+
+
+def test_why_an_offer_cannot_be_made_stands_on_the_form(boss, carla, eve, play):
+    own = PlayFactory(owner=eve)
+    answer = act(boss, Play, "offer_plays", [own], perform="1", to=eve.pk)
+    assert answer.context["form"].errors == {"to": ["Eve owns one of these plays already: offer it to somebody else."]}
+    answer = act(boss, Play, "offer_plays", [play], perform="1", to=carla.pk)
+    assert list(answer.context["form"].errors) == ["to"]
+    assert not Handoff.objects.exists()
