@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import pairwise
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from csplaybooks.accounts.acts import set_facts
 from csplaybooks.accounts.factories import START, BareAccountFactory
 from csplaybooks.accounts.models import AccountFacts, Change, TimelineEntry
+from tests.at_once import at_once
 
 WRITERS = 4
 ROUNDS = 5
@@ -23,28 +22,22 @@ ROUNDS = 5
 def test_writers_of_one_subject_wait_for_each_other() -> None:
     account = BareAccountFactory()
     now = START + timedelta(days=100)
-    ready = Barrier(WRITERS)
 
-    def write(writer: int) -> list[Any]:
-        verdicts: list[Any] = []
-        try:
-            for turn in range(ROUNDS):
-                ready.wait(timeout=60)
-                # No two of these are equal, and they come in any order: starts, later news and late news.
-                number = 1 + turn * WRITERS + writer
-                verdicts += set_facts(
-                    account_ids=[account.pk],
-                    facts={"head_count": number},
-                    effective_at=START + timedelta(hours=(number * 7) % 23),
-                    now=now,
-                    actor=None,
-                ).values()
-        finally:
-            connection.close()
-        return verdicts
+    def writer(number: int) -> Callable[[], Any]:
+        # No two of these are equal, and they come in any order: starts, later news and late news.
+        return lambda: set_facts(
+            account_ids=[account.pk],
+            facts={"head_count": number},
+            effective_at=START + timedelta(hours=(number * 7) % 23),
+            now=now,
+            actor=None,
+        )
 
-    with ThreadPoolExecutor(WRITERS) as pool:
-        verdicts = [verdict for answers in pool.map(write, range(WRITERS)) for verdict in answers]
+    verdicts: list[Any] = []
+    for turn in range(ROUNDS):
+        first = 1 + turn * WRITERS
+        for answer in at_once(*(writer(number) for number in range(first, first + WRITERS))):
+            verdicts += answer.values()
     assert len(verdicts) == WRITERS * ROUNDS
     assert set(verdicts) <= {"created", "updated"}
     assert Change.objects.count() == TimelineEntry.objects.count() == WRITERS * ROUNDS

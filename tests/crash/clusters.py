@@ -26,7 +26,7 @@ def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = PATI
     give_up = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < give_up, f"waited {seconds} seconds for {what}"
-        time.sleep(0.02)
+        time.sleep(0.02)  # between two looks
     return answer
 
 

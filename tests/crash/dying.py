@@ -107,14 +107,14 @@ def _call(function: Callable[..., object], arguments: dict[str, Any], executione
     from django.db import connection
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    commit = BaseDatabaseWrapper._commit  # type: ignore[attr-defined]
+    commit = BaseDatabaseWrapper._commit  # type: ignore[attr-defined]  # private: the stubs leave it out
 
     def deadly_commit(wrapper: Any) -> None:
         executioner.point()
         commit(wrapper)
         executioner.point()
 
-    BaseDatabaseWrapper._commit = deadly_commit  # type: ignore[attr-defined]
+    BaseDatabaseWrapper._commit = deadly_commit  # type: ignore[attr-defined]  # as above
     with connection.execute_wrapper(executioner):
         function(**arguments)
 
@@ -133,7 +133,7 @@ def main() -> None:
         if number > MOST_DEATHS:
             sys.exit("the function never gets through")
         if not _die_at(number, function, arguments):
-            print(json.dumps(number))  # noqa: T201
+            print(json.dumps(number))  # noqa: T201 - its answer to the test
             return
 
 

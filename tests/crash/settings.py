@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csplaybooks.settings import *  # noqa: F403
+from csplaybooks.settings import *  # noqa: F403 - the site's, whole
 from csplaybooks.settings import Q_CLUSTER as SITE_CLUSTER
 
 # A task that a dead worker held comes back after `retry`; the rule retry > 3 x timeout is kept.

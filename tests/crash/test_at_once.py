@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -26,6 +24,7 @@ from csplaybooks.playbooks.pipeline.watcher import watch_clocks
 from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
 from csplaybooks.signals.models import IntakeBatch, Signal
+from tests.at_once import at_once, begin
 from tests.crash.clusters import wait_until
 from tests.crash.company import assert_all_once, attempts, make_company, readings, signals
 
@@ -44,22 +43,6 @@ def names() -> list[str]:
     names = make_company(24, NOW, managers=4)
     take_in_readings(items=readings(names, NOW - timedelta(hours=1)), now=NOW)
     return names
-
-
-def at_once(*tasks: Callable[[], Any]) -> list[Any]:
-    """The answers of tasks that begin at the same moment, each on a database connection of its own."""
-    start = Barrier(len(tasks))
-
-    def call(task: Callable[[], Any]) -> Any:
-        try:
-            connection.ensure_connection()
-            start.wait(timeout=30)
-            return task()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(tasks)) as pool:
-        return [future.result(timeout=60) for future in [pool.submit(call, task) for task in tasks]]
 
 
 def until_nothing_is_left(worker: Callable[..., int], **arguments: Any) -> Callable[[], int]:
@@ -193,17 +176,16 @@ def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ri
             cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
             return bool(cursor.fetchone()[0] == len(batches))
 
-    with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            open_play_by_hand(
-                account_id=between.pk,
-                playbook_id=Playbook.objects.get(key="growing_team").pk,
-                reason="They called.",
-                now=NOW,
-            )
-            crew = pool.submit(at_once, *map(open_batch, batches))
-            wait_until(waiting_for_locks, what="both batches to meet the play opened by hand")
-        assert crew.result(timeout=60) == [3, 3]
+    with transaction.atomic():
+        open_play_by_hand(
+            account_id=between.pk,
+            playbook_id=Playbook.objects.get(key="growing_team").pk,
+            reason="They called.",
+            now=NOW,
+        )
+        crew = begin(lambda: at_once(*map(open_batch, batches)))
+        wait_until(waiting_for_locks, what="both batches to meet the play opened by hand")
+    assert crew.result(timeout=60) == [3, 3]
 
     assert "trying row by row" not in caplog.text
     assert not queue.exists()

@@ -16,11 +16,11 @@ from csplaybooks.playbooks.factories import (
     PlaybookVersionFactory,
     PlayFactory,
 )
-from csplaybooks.playbooks.invariants import violations
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, Clock, ClockEvent, Play
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.queue import retry_stuck
 from csplaybooks.playbooks.pipeline.sweep import watch_all
+from tests.playbooks.plays import broken
 
 # A Monday; the office is open from nine to five.
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
@@ -50,11 +50,6 @@ def owned(*targets: str, **more: Any) -> Play:
 def clock_of(play: Play, target: str = "first_touch") -> Clock:
     """The play's clock of a target, as it stands in the table."""
     return Clock.objects.get(play=play, target=target)
-
-
-def broken() -> list[Any]:
-    """The invariants that do not hold."""
-    return [violation for violation in violations() if violation.count]
 
 
 @pytest.fixture(autouse=True)

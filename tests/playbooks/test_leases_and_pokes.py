@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Barrier, Event
+from threading import Event
 from typing import Any
 
 import django_q.tasks
 import pytest
 import time_machine
-from django.db import connection, transaction
+from django.db import transaction
 
 from csplaybooks.accounts.acts.record import record_changes
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
@@ -23,27 +21,13 @@ from csplaybooks.playbooks.leases import beat, due, holding
 from csplaybooks.playbooks.models import Clock, Lease, Play, Run
 from csplaybooks.playbooks.pipeline import sweep as sweeping
 from csplaybooks.playbooks.pokes import POKES, poke, pokes_silenced
+from tests.at_once import at_once
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
 
 pytestmark = pytest.mark.django_db
-
-
-def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """What each work answers, all started at the same time, each on a connection of its own."""
-    barrier = Barrier(len(works), timeout=60)
-
-    def run(work: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait()
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return [future.result(timeout=60) for future in [pool.submit(run, work) for work in works]]
 
 
 # Slots
@@ -147,11 +131,11 @@ def test_what_fails_under_a_lease_is_undone_and_gives_it_back() -> None:
 
 
 @pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The functions that a cluster was asked to call."""
     calls: list[str] = []
     monkeypatch.setattr(django_q.tasks, "async_task", lambda function, **options: calls.append(function))
-    return calls  # type: ignore[return-value]
+    return calls
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from csplaybooks.accounts.factories import AccountFactory, ProductFactory
 from csplaybooks.accounts.models import TimelineEntry
@@ -22,12 +18,13 @@ from csplaybooks.playbooks.factories import (
     RunFactory,
     TriggerFactory,
 )
-from csplaybooks.playbooks.invariants import violations
 from csplaybooks.playbooks.models import Interval, Match, Play, PlayMatch
 from csplaybooks.playbooks.pipeline import opening
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.queue import retry_stuck
 from csplaybooks.playbooks.runs import matches_after
+from tests.at_once import at_once, elsewhere
+from tests.playbooks.plays import broken
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -57,11 +54,6 @@ def queued(version: Any, account: Any = None, **more: Any) -> Match:
     trigger = TriggerFactory(playbook=version.playbook)
     match: Match = MatchFactory(version=version, trigger=trigger, account=account or AccountFactory(), **more)
     return match
-
-
-def broken() -> list[Any]:
-    """The invariants that do not hold."""
-    return [violation for violation in violations() if violation.count]
 
 
 def test_a_match_becomes_a_play_with_all_it_was_found_by() -> None:
@@ -212,19 +204,6 @@ def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(
         assert open_plays(now=NOW) == number
 
 
-def elsewhere(work: Callable[[], Any]) -> Any:
-    """What `work()` answers in another thread, on a connection of its own."""
-
-    def run() -> Any:
-        try:
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result(timeout=60)
-
-
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 def test_a_play_opened_by_hand_in_this_very_moment_is_folded_into(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,20 +237,14 @@ def test_workers_at_once_open_each_motion_once(caplog: pytest.LogCaptureFixture)
         version = recipe(key)
         for account in order:
             queued(version, account, opened_run=run)
-    barrier = Barrier(4, timeout=60)
 
     def worker() -> int:
         taken = 0
-        try:
-            barrier.wait()
-            while batch := open_plays(now=NOW, limit=10):
-                taken += batch
-        finally:
-            connection.close()
+        while batch := open_plays(now=NOW, limit=10):
+            taken += batch
         return taken
 
-    with ThreadPoolExecutor(4) as pool:
-        assert sum(future.result(timeout=60) for future in [pool.submit(worker) for _ in range(4)]) == 60
+    assert sum(at_once(*[worker] * 4)) == 60
     assert Play.objects.count() == 30
     assert PlayMatch.objects.filter(folded=True).count() == 30
     assert not Match.objects.exclude(attempts=0).exists()

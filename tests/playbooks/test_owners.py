@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from csplaybooks.accounts.factories import AbsenceFactory, AccountFactory, TeamMemberFactory
 from csplaybooks.accounts.models import TeamMember, TimelineEntry
@@ -19,6 +15,7 @@ from csplaybooks.playbooks.factories import PlaybookFactory, PlaybookVersionFact
 from csplaybooks.playbooks.invariants import violations
 from csplaybooks.playbooks.models import Play, PlaybookVersion
 from csplaybooks.playbooks.pipeline.owners import assign_owners
+from tests.at_once import at_once
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 16)
@@ -196,21 +193,6 @@ def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(
     # PostgreSQL takes one more than SQLite: it locks what it claims in a statement of its own.
     with django_assert_max_num_queries(27):
         assert assign_owners(now=NOW) == number
-
-
-def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """What each work answers, all started at the same time, each on a connection of its own."""
-    barrier = Barrier(len(works), timeout=60)
-
-    def run(work: Callable[[], Any]) -> Any:
-        try:
-            barrier.wait()
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return [future.result(timeout=60) for future in [pool.submit(run, work) for work in works]]
 
 
 @pytest.mark.django_db(transaction=True)

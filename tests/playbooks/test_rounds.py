@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,10 +15,8 @@ from csplaybooks.playbooks.models import Match, Round, Run
 from csplaybooks.playbooks.rounds import STALLED_AFTER, poke_round, run_next_part
 from csplaybooks.playbooks.runs import matches_after, replay_run, run_to_the_end, run_triggers
 from csplaybooks.signals.intake import take_in_signals
-from tests.playbooks.test_runs import account, assert_all_runs_replay, gate_hits, open_matches, seats
+from tests.playbooks.inputs import DAY, NOW, account, assert_all_runs_replay, gate_hits, open_matches, seats
 
-NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
 NAMES = ("acme", "bolt", "crux", "dune", "echo")
 
 pytestmark = pytest.mark.django_db

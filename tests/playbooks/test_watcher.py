@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from csplaybooks.accounts.factories import TeamMemberFactory
 from csplaybooks.accounts.models import TimelineEntry
 from csplaybooks.playbooks import clockwork
+from csplaybooks.playbooks.acts import moving
 from csplaybooks.playbooks.acts import plays as acts
 from csplaybooks.playbooks.acts.plays import assign_plays, pause_plays
 from csplaybooks.playbooks.factories import CalendarFactory, PlaybookVersionFactory, PlayFactory
-from csplaybooks.playbooks.invariants import violations
 from csplaybooks.playbooks.models import CalendarBlock, Clock, ClockEvent, Lease, Play
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.sweep import watch_all
 from csplaybooks.playbooks.pipeline.watcher import watch_clocks
+from tests.at_once import at_once, elsewhere
+from tests.playbooks.plays import broken
 
 # A Monday. The promise of the factories' playbook is a first touch in eight working hours: due on Tuesday at ten.
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
@@ -44,11 +42,6 @@ def ticking(number: int = 1) -> list[Clock]:
         PlayFactory(recipe=recipe, owner=owner, opened_at=NOW)
     assert start_clocks(now=NOW) == number
     return list(Clock.objects.order_by("pk"))
-
-
-def broken() -> list[Any]:
-    """The invariants that do not hold."""
-    return [violation for violation in violations() if violation.count]
 
 
 def events() -> list[tuple[str, int, datetime, datetime]]:
@@ -190,34 +183,10 @@ def test_finished_clocks_and_those_of_closed_plays_are_let_be() -> None:
 # At the same time
 
 
-def elsewhere(work: Callable[[], Any]) -> Any:
-    """What `work()` answers in another thread, on a connection of its own."""
-
-    def run() -> Any:
-        try:
-            return work()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result(timeout=60)
-
-
 @pytest.mark.django_db(transaction=True)
 def test_watchers_at_once_share_the_work_and_write_each_event_once() -> None:
     ticking(40)
-    barrier = Barrier(4, timeout=60)
-
-    def watcher() -> int:
-        try:
-            barrier.wait()
-            return watch_all(now=DUE, limit=7)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(4) as pool:
-        seen = sum(future.result(timeout=60) for future in [pool.submit(watcher) for _ in range(4)])
-    assert seen == 40
+    assert sum(at_once(*[lambda: watch_all(now=DUE, limit=7)] * 4)) == 40
     assert Counter(ClockEvent.objects.values_list("kind", flat=True)) == {
         "warned": 80,
         "breached": 40,
@@ -239,7 +208,7 @@ def test_a_breach_that_is_written_while_somebody_pauses_is_not_lost(monkeypatch:
         seen.append(elsewhere(lambda: watch_clocks(now=DUE + HOUR)))
         recompute(*args)
 
-    monkeypatch.setattr(acts, "recompute", overtaken)
+    monkeypatch.setattr(moving, "recompute", overtaken)
     pause_plays(play_ids=[clock.play_id], reason="Holidays", now=DUE + HOUR)
     clock.refresh_from_db()
     assert seen == [0]
@@ -255,14 +224,14 @@ def test_a_breach_that_is_written_while_somebody_pauses_is_not_lost(monkeypatch:
 def test_a_breach_that_is_written_between_the_pause_and_its_clocks_is_excused(monkeypatch: pytest.MonkeyPatch) -> None:
     (clock,) = ticking()
     seen = []
-    fresh_clocks = acts._fresh_clocks
+    fresh_clocks = moving.fresh_clocks
 
     def overtaken(*args: Any, **kwargs: Any) -> Any:
         # The pause began in time, but its transaction is not finished yet.
         seen.append(elsewhere(lambda: watch_clocks(now=DUE)))
         return fresh_clocks(*args, **kwargs)
 
-    monkeypatch.setattr(acts, "_fresh_clocks", overtaken)
+    monkeypatch.setattr(acts, "fresh_clocks", overtaken)
     pause_plays(play_ids=[clock.play_id], reason="Holidays", now=DUE - HOUR)
     clock.refresh_from_db()
     assert seen == [1]
