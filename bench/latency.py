@@ -110,7 +110,7 @@ def _measure(clusters: int) -> list[float]:
             while not owned.exists():
                 if time.perf_counter() - accepted > PATIENCE:
                     raise SystemExit(f"No play of {name} after {PATIENCE} seconds.")
-                time.sleep(0.005)
+                time.sleep(0.005)  # between two looks; finer than what is measured
             took.append(time.perf_counter() - accepted)
     return took
 
@@ -171,7 +171,7 @@ def _wait_until_known() -> None:
     ):
         if time.monotonic() > give_up:
             raise SystemExit(f"The clusters took nothing for {PATIENCE} seconds.")
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
 
 
 if __name__ == "__main__":

@@ -93,6 +93,6 @@ def wait_for_port(port: int, seconds: float = 60) -> None:
         except OSError:
             if time.monotonic() > give_up:
                 raise SystemExit(f"Nothing listens on port {port} after {seconds} seconds.") from None
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks
         else:
             return

@@ -6,7 +6,7 @@ import os
 
 os.environ.setdefault("SECRET_KEY", "bench")
 
-from csplaybooks.settings import *  # noqa: F403
+from csplaybooks.settings import *  # noqa: F403 - the site's, whole
 
 ROOT_URLCONF = "bench.urls"
 # The plain view gets the whole batch too.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from csplaybooks.app_base import PluginApp
 
 _here = Path(__file__).resolve().parent
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 
 def look_at_task_settings() -> None:
     """Raise ImproperlyConfigured where django-q2 would end with an error that names no setting.
@@ -25,13 +28,29 @@ def look_at_task_settings() -> None:
     cluster = getattr(settings, "Q_CLUSTER", None) or {}
     if not isinstance(cluster, Mapping):
         raise ImproperlyConfigured(f"Q_CLUSTER must be a dict, not {type(cluster).__name__}.")
+    if complaint := next(_complaints(cluster), None):
+        raise ImproperlyConfigured(complaint)
+
+
+def _complaints(cluster: Mapping[str, Any]) -> Iterator[str]:
     for key in ("workers", "timeout", "retry"):
-        value = cluster.get(key)
-        if value is not None and not isinstance(value, int | float):
-            raise ImproperlyConfigured(
-                f"Q_CLUSTER[{key!r}] must be a number, not {type(value).__name__} ({value!r})."
-                f"{' Write it without quotes.' if isinstance(value, str) else ''}"
-            )
+        value = cluster.get(key, 0)
+        # Only of the first two does none mean its default.
+        if not isinstance(value, int | float) and not (value is None and key != "retry"):
+            quoted = " Write it without quotes." if isinstance(value, str) else ""
+            yield f"Q_CLUSTER[{key!r}] must be a number, not {type(value).__name__} ({value!r}).{quoted}"
+    level = cluster.get("log_level", "INFO")
+    if level not in _LEVELS:
+        yield f"Q_CLUSTER['log_level'] is {level!r}; it must be one of {', '.join(_LEVELS)}."
+    group = cluster.get("save_limit_per")
+    if group not in (None, "group", "name", "func"):
+        yield f"Q_CLUSTER['save_limit_per'] is {group!r}; it must be 'group', 'name' or 'func'."
+    reporters = cluster.get("error_reporter") or {}
+    if not isinstance(reporters, Mapping):
+        yield f"Q_CLUSTER['error_reporter'] must be a dict, not {type(reporters).__name__} ({reporters!r})."
+    name = os.environ.get("Q_CLUSTER_NAME")
+    if name and name not in (cluster.get("name"), cluster.get("cluster_name")) and "ALT_CLUSTERS" not in cluster:
+        yield f"The environment has Q_CLUSTER_NAME={name}, but there is no Q_CLUSTER['ALT_CLUSTERS'] with its settings."
 
 
 class CsplaybooksConfig(PluginApp, AppConfig):

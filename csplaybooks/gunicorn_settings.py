@@ -7,8 +7,9 @@ above all of this.
 
 ``BIND``
     Where to listen: ``ADDRESS:PORT`` or ``unix:FILE``. Default: ``127.0.0.1:8000``, this machine only.
-``WEB_CONCURRENCY``, ``WEB_THREADS``
+``WEB_PROCESSES``, ``WEB_THREADS``
     Processes, and requests that each of them serves at once. Default: 2 and 4. Each thread keeps a database connection.
+    Where the first is not set, gunicorn's own ``WEB_CONCURRENCY`` counts.
 ``FORWARDED_ALLOW_IPS``
     Whose ``X-Forwarded-Proto`` gunicorn believes. Default: a proxy on this machine.
 """
@@ -31,8 +32,9 @@ def _count(variable: str, default: int) -> int:
 
 # gunicorn's own default listens on all addresses as soon as somebody sets PORT.
 bind = os.environ.get("BIND") or "127.0.0.1:8000"
-# gunicorn reads this one itself, too, and before us: what is no number at all it refuses in words of its own.
-workers = _count("WEB_CONCURRENCY", 2)
+# Some hosters set the second. It is not the one that we ask people for: gunicorn reads it before us, and where it is no
+# number ends with a traceback that does not name it.
+workers = _count("WEB_PROCESSES", _count("WEB_CONCURRENCY", 2))
 worker_class = "gthread"
 threads = _count("WEB_THREADS", 4)
 

@@ -148,13 +148,14 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "django_q",
-    "django_filters",
-    "rest_framework",
+    # Before django_q, which calculates with Q_CLUSTER as soon as it is imported: what is wrong there is told by us.
     "csplaybooks",
     "csplaybooks.accounts",
     "csplaybooks.signals",
     "csplaybooks.playbooks",
+    "django_q",
+    "django_filters",
+    "rest_framework",
 ]
 
 MIDDLEWARE = [

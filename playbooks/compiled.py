@@ -47,9 +47,9 @@ class LateMoment(Expression):
     def __sub__(self, span: Any) -> LateMoment:  # type: ignore[override]
         return LateMoment(self.offset - span) if isinstance(span, timedelta) else NotImplemented
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         """A slot for the moment."""
-        return "%s", [self]
+        return "%s", (self,)
 
 
 class LateMark(Expression):
@@ -58,9 +58,9 @@ class LateMark(Expression):
     def __init__(self) -> None:
         super().__init__(output_field=BigIntegerField())
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         """A slot for the mark."""
-        return "%s", [self]
+        return "%s", (self,)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,21 @@ class MeterAdmin(TableAdmin):
     fixed_fields = ("key",)
 
 
+#: Where an event comes from, and what became of it: the last fields of its page.
+_WHENCE = ("source", "external_id", "batch", "corrected", "is_void")
+#: What becomes of what came in; the columns of a batch, and of the batches of a day.
+_VERDICTS = ("stored", "duplicate", "conflict", "refused")
+
+
+def _accounts_called(term: str, request: HttpRequest) -> list[int]:
+    """The accounts that the person sees whose name begins so; not all where they are many.
+
+    Asked for by itself, so that what is asked of a long table goes by an index of it.
+    """
+    accounts = Account.objects.visible_to(request.user).filter(name__istartswith=term)
+    return list(accounts.values_list("pk", flat=True)[:100])
+
+
 class EventAdmin(ReadOnlyAdmin):
     """Signals or readings: millions of rows, so every way through them is served by an index."""
 
@@ -96,10 +111,9 @@ class EventAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        # Asked for first, so that each half of the condition goes by its own index.
-        accounts = Account.objects.visible_to(request.user).filter(name__istartswith=term).values_list("pk", flat=True)
+        # Each half of the condition by its own index.
         found = Q(source__in=list(Source.objects.values_list("pk", flat=True)), external_id=term)
-        return queryset.filter(found | Q(account__in=list(accounts[:100]))), False
+        return queryset.filter(found | Q(account__in=_accounts_called(term, request))), False
 
 
 @admin.register(Signal)
@@ -109,19 +123,7 @@ class SignalAdmin(EventAdmin):
     list_display = ("type", "account_link", "occurred_at", "actor", "value", "source", "is_void")
     list_filter = ("type", "source", "is_void")
     follows = ("account", "type", "source")
-    fields = (
-        "account",
-        "type",
-        "occurred_at",
-        "actor",
-        "value",
-        "properties",
-        "source",
-        "external_id",
-        "batch",
-        "corrected",
-        "is_void",
-    )
+    fields = ("account", "type", "occurred_at", "actor", "value", "properties", *_WHENCE)
     value = shown("Value", lambda row: quantity(row.value_milli))
 
 
@@ -132,18 +134,7 @@ class ReadingAdmin(EventAdmin):
     list_display = ("meter", "account_link", "occurred_at", "used", "limit", "source", "is_void")
     list_filter = ("meter", "source", "is_void")
     follows = ("account", "meter", "source")
-    fields = (
-        "account",
-        "meter",
-        "occurred_at",
-        "used",
-        "limit",
-        "source",
-        "external_id",
-        "batch",
-        "corrected",
-        "is_void",
-    )
+    fields = ("account", "meter", "occurred_at", "used", "limit", *_WHENCE)
     used = shown("Used", lambda row: quantity(row.used_milli))
     # Zero and none both mean that there is no limit.
     limit = shown("Limit", lambda row: quantity(row.limit_milli or None) or "no limit")
@@ -153,31 +144,11 @@ class ReadingAdmin(EventAdmin):
 class IntakeBatchAdmin(ReadOnlyAdmin):
     """What came in, batch by batch, and what became of it."""
 
-    list_display = (
-        "__str__",
-        "recorded_at",
-        "token",
-        "stored",
-        "duplicate",
-        "conflict",
-        "refused",
-        "seen_by_run",
-    )
+    list_display = ("__str__", "recorded_at", "token", *_VERDICTS, "seen_by_run")
     on_front_page = True
     list_filter = ("kind", ("seen_by_run", filled_filter("evaluator", filled="seen by a run", empty="not seen yet")))
     follows = ("token",)
-    fields = (
-        "kind",
-        "recorded_at",
-        "token",
-        "received",
-        "stored",
-        "duplicate",
-        "conflict",
-        "refused",
-        "pruned",
-        "seen_by_run",
-    )
+    fields = ("kind", "recorded_at", "token", "received", *_VERDICTS, "pruned", "seen_by_run")
     sortable_by = ()
     paginator = CappedPaginator
 
@@ -218,8 +189,7 @@ class DayAdmin(ReadOnlyAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        accounts = Account.objects.visible_to(request.user).filter(name__istartswith=term).values_list("pk", flat=True)
-        return queryset.filter(account__in=list(accounts[:100])), False
+        return queryset.filter(account__in=_accounts_called(term, request)), False
 
 
 @admin.register(SignalDay)
@@ -256,9 +226,9 @@ class ReadingDayAdmin(DayAdmin):
 class IntakeDayAdmin(ReadOnlyAdmin):
     """What is left of pruned batches."""
 
-    list_display = ("day", "kind", "batches", "received", "stored", "duplicate", "conflict", "refused")
+    list_display = ("day", "kind", "batches", "received", *_VERDICTS)
     list_filter = ("kind",)
-    fields = ("day", "kind", "batches", "received", "stored", "duplicate", "conflict", "refused")
+    fields = list_display
     date_hierarchy = "day"
 
 
@@ -267,7 +237,7 @@ class PrunedDayAdmin(ReadOnlyAdmin):
     """The days whose signals and readings were pruned; nothing is taken in from before the latest."""
 
     list_display = ("day", "before", "signals", "readings", "pruned_at")
-    fields = ("day", "before", "signals", "readings", "pruned_at")
+    fields = list_display
     date_hierarchy = "day"
 
 

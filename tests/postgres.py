@@ -147,7 +147,7 @@ def _wait_until_ready(binaries: Path, server: subprocess.Popen[bytes], port: int
         )
         if answer.returncode == 0:
             return
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
     raise RuntimeError(f"PostgreSQL did not start:\n{log.read_text()}")
 
 
@@ -165,13 +165,13 @@ def main(command: list[str]) -> int:
     binaries = find_binaries()
     if not command:
         if binaries is None:
-            print("No PostgreSQL server binaries on this machine: the tests run on SQLite alone.")  # noqa: T201
+            print("No PostgreSQL server binaries on this machine: the tests run on SQLite alone.")  # noqa: T201 - a command says it
             return 1 if os.environ.get("CI") == "true" else 0
         return 0
     if binaries is None:
         return 0
     with throwaway_server(binaries) as database_url:
-        print("A throwaway PostgreSQL is up.", flush=True)  # noqa: T201
+        print("A throwaway PostgreSQL is up.", flush=True)  # noqa: T201 - as above
         return run(command, database_url)
 
 

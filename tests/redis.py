@@ -62,7 +62,7 @@ class Redis:
             if self._server.poll() is not None or time.monotonic() > give_up:
                 self.kill()
                 raise RuntimeError("redis-server did not start.")
-            time.sleep(0.05)
+            time.sleep(0.05)  # between two looks
 
     def kill(self) -> None:
         """Kill it with all that it holds."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 os.environ.setdefault("SECRET_KEY", "for tests only: nothing is protected by it")
 
-from csplaybooks.settings import *  # noqa: F403
+from csplaybooks.settings import *  # noqa: F403 - the site's, whole
 from csplaybooks.settings import DATABASES
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

@@ -317,10 +317,9 @@ def _facts_text(result: PeriodResult, named: Mapping[str, Any]) -> str:
     parts = []
     for name in AccountFacts.FACTS:
         if name in named and (not before or before[name] != after[name]):
-            # The stubs count reverse relations as fields; a fact is a column.
-            label = str(AccountFacts._meta.get_field(name).verbose_name)  # type: ignore[union-attr]
+            fact: Any = AccountFacts._meta.get_field(name)
             was = f" (was {_fact_words(name, before[name])})" if before else ""
-            parts.append(f"{label}: {_fact_words(name, after[name])}{was}")
+            parts.append(f"{fact.verbose_name}: {_fact_words(name, after[name])}{was}")
     text = "; ".join(parts) or "facts known"
     return text[0].upper() + text[1:]
 
@@ -331,6 +330,5 @@ def _fact_words(name: str, value: Any) -> str:
         return "none" if name == "tags" else "unknown"
     if isinstance(value, list):
         return ", ".join(value)
-    # As above: a fact is a column.
-    choices = dict(AccountFacts._meta.get_field(name).flatchoices)  # type: ignore[union-attr]
-    return str(choices.get(value, value))
+    fact: Any = AccountFacts._meta.get_field(name)
+    return str(dict(fact.flatchoices).get(value, value))

@@ -171,7 +171,8 @@ def _holding(row: models.Model) -> list[str]:
 
 def _difference(row: models.Model, name: str, before: Any) -> str:
     """One value and what it was: `list price: 99.50 (was 10.00)`."""
-    label = str(row._meta.get_field(name).verbose_name).removesuffix(" minor")  # type: ignore[union-attr]
+    field: Any = row._meta.get_field(name)
+    label = str(field.verbose_name).removesuffix(" minor")
     return f"{label}: {_words(row, name, getattr(row, name))} (was {_words(row, name, before)})"
 
 

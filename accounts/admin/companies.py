@@ -96,8 +96,8 @@ def _fact_reader(name: str) -> Callable[[Account], Any]:
 
 def _label(name: str) -> str:
     """A fact's name as people write it."""
-    # The stubs count reverse relations as fields; a fact is a column.
-    return capfirst(str(AccountFacts._meta.get_field(name).verbose_name))  # type: ignore[union-attr]
+    fact: Any = AccountFacts._meta.get_field(name)
+    return capfirst(str(fact.verbose_name))
 
 
 def _fact(name: str) -> Any:
@@ -147,7 +147,7 @@ class AccountForm(VersionedForm):
                 holder = member_now(self.instance, role)
                 choice = Q(is_active=True) | Q(pk=holder.pk if holder else None)
                 # A member who left stays on the form until somebody else takes over.
-                self.fields[role].queryset = TeamMember.objects.visible_to(self.viewer).filter(choice)  # type: ignore[attr-defined]
+                self.fields[role].queryset = TeamMember.objects.visible_to(self.viewer).filter(choice)  # type: ignore[attr-defined]  # as above
                 self.initial[role] = holder.pk if holder else None
 
     def clean_tags(self) -> list[str]:

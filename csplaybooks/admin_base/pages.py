@@ -153,16 +153,9 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
         """The list, with links that open."""
         return read_by(self.admin_site, request, partial(super().changelist_view, request, extra_context))
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """The form, with links that open."""
-        view = partial(super().changeform_view, request, object_id, form_url, extra_context)
-        return read_by(self.admin_site, request, view)
+        return read_by(self.admin_site, request, partial(super().changeform_view, request, *args, **kwargs))
 
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         """The page, with links to the rows that belong to this one."""
@@ -225,31 +218,25 @@ class ActAdmin(BaseAdmin):
 
     def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Make the row. Raises ValidationError, by field."""
-        raise NotImplementedError
+        raise NotImplementedError  # every page that adds has its own
 
     def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Change the row. Raises ValidationError, by field."""
-        raise NotImplementedError
+        raise NotImplementedError  # every page that changes has its own
 
     def delete_by_act(self, request: HttpRequest, rows: list[Any], now: datetime) -> None:
         """Delete rows. Raises ValidationError for what must stay."""
-        raise NotImplementedError
+        raise NotImplementedError  # every page that is `deletable` has its own
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show or take the form; what an act refuses is shown on it."""
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            return super().changeform_view(request, *args, **kwargs)
         except ValidationError as refusal:
             # The transaction of the first time is rolled back. The second time the form knows the answer, so it is
             # shown again with what the person had filled in, and nothing is written.
-            request.csplaybooks_refusal = _in_words(refusal)  # type: ignore[attr-defined]
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            request.csplaybooks_refusal = _in_words(refusal)  # type: ignore[attr-defined]  # ours, read by get_form
+            return super().changeform_view(request, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Nothing yet: the act wants the inlines too."""

@@ -27,10 +27,10 @@ class PropertyIs(Func):
         self.name = name
         self.value = value
 
-    def as_sql(self, compiler: Any, connection: Any, **extra_context: Any) -> tuple[str, list[Any]]:  # type: ignore[override]
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra_context: Any) -> tuple[str, tuple[Any, ...]]:
         """For PostgreSQL, where equality of `jsonb` says it all."""
         column, params = compiler.compile(self.source_expressions[0])
-        return f"(JSONB_EXTRACT_PATH({column}, %s) = %s::jsonb)", [*params, self.name, json.dumps(self.value)]
+        return f"(JSONB_EXTRACT_PATH({column}, %s) = %s::jsonb)", (*params, self.name, json.dumps(self.value))
 
     def as_sqlite(self, compiler: Any, connection: Any, **extra_context: Any) -> tuple[str, tuple[Any, ...]]:
         """For SQLite, whose JSON paths have no way to write some names: the pairs are gone through."""

@@ -116,7 +116,7 @@ def _in_place_of_the_default(settings: dict[str, Any]) -> Iterator[None]:
     usual = connections[DEFAULT_DB_ALIAS]
     connection = ConnectionHandler({DEFAULT_DB_ALIAS: settings})[DEFAULT_DB_ALIAS]
     # With DEBUG every query would be explained and kept.
-    connection.make_debug_cursor = connection.make_cursor  # type: ignore[assignment, method-assign]
+    connection.make_debug_cursor = connection.make_cursor  # type: ignore[assignment, method-assign]  # of this one
     connections[DEFAULT_DB_ALIAS] = connection
     try:
         yield

@@ -58,10 +58,10 @@ def insert_rows(model: type[models.Model], fields: Sequence[str], rows: Sequence
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             holes = ", ".join(["%s"] * len(columns))
-            statement = f"INSERT INTO {table} ({names}) VALUES ({holes}) ON CONFLICT DO NOTHING"  # noqa: S608
+            statement = f"INSERT INTO {table} ({names}) VALUES ({holes}) ON CONFLICT DO NOTHING"  # noqa: S608 - quoted
             cursor.executemany(statement, adapted)
             return
         # Without the length in `varchar(200)`: a cast would cut what the column refuses.
         arrays = ", ".join(f"%s::{str(column.db_type(connection)).split('(')[0]}[]" for column in columns)
-        statement = f"INSERT INTO {table} ({names}) SELECT * FROM UNNEST({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608
+        statement = f"INSERT INTO {table} ({names}) SELECT * FROM UNNEST({arrays}) ON CONFLICT DO NOTHING"  # noqa: S608 - quoted
         cursor.execute(statement, [list(values) for values in zip(*adapted, strict=True)])

@@ -146,7 +146,7 @@ def _run(ports: list[int], environment: Mapping[str, str]) -> None:
                     _print("ready")
                 elif time.monotonic() > deadline:
                     raise Refused(f"No answer within {STARTS_WITHIN:.0f} seconds: {', '.join(answers)}.")
-            time.sleep(0.2)
+            time.sleep(0.2)  # between two looks
     finally:
         # Told again, we do not wait any longer; make and the terminal may both tell us of one ctrl-C.
         again = time.monotonic() + 1

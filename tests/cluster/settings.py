@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from csplaybooks.settings import *  # noqa: F403
+from csplaybooks.settings import *  # noqa: F403 - the site's, whole
 from csplaybooks.settings import Q_CLUSTER as SITE_CLUSTER
 
 Q_CLUSTER = {**SITE_CLUSTER, "guard_cycle": 0.2}

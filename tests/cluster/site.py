@@ -27,7 +27,7 @@ class Web(Group):
             log,
             *("-m", "gunicorn", "--config", "python:csplaybooks.gunicorn_settings", "csplaybooks.wsgi"),
             BIND=f"127.0.0.1:{port}",
-            WEB_CONCURRENCY="1",
+            WEB_PROCESSES="1",
             **environment,
         )
         self.port = port
@@ -165,4 +165,4 @@ class Senders:
                 self.failures[str(status)] += 1
             assert not self._site.has_ended, "the site ended before all was sent"
             assert time.monotonic() < give_up, f"nobody takes {path}: {self.failures}"
-            time.sleep(0.05)
+            time.sleep(0.05)  # and is asked again

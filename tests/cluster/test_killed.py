@@ -51,6 +51,7 @@ def test_nothing_is_lost_or_doubled_when_machines_die(start_site: Callable[..., 
         # In portions, so that there is load at every death.
         senders.release(len(jobs) // (len(KILLS) + 1))
         if victim == "web":
+            # At any point of the work on what was just sent.
             time.sleep(lot.uniform(0, 0.3))
             site.kill_web(lot.randrange(2))
         else:
@@ -68,7 +69,7 @@ def test_nothing_is_lost_or_doubled_when_machines_die(start_site: Callable[..., 
         # What the schedule does once a minute: Redis forgets the pokes that dead clusters had fetched.
         if broker.queue_size() == 0:
             poke("sweep")
-        time.sleep(0.2)
+        time.sleep(0.2)  # between two pokes: the sweep needs a moment
         return waiting() == {} and not Round.objects.unfinished().exists()
 
     wait_until(all_is_done, what="all plays to be open", seconds=90)

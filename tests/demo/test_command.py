@@ -39,7 +39,7 @@ def wait_for(what: Callable[[], Any], *, within: float = PATIENCE) -> Any:
     deadline = time.monotonic() + within
     while not (answer := what()):
         assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
     return answer
 
 
@@ -206,7 +206,7 @@ def test_live_customers_open_plays_before_ones_eyes(start: Callable[..., Demo]) 
     began = datetime.now(UTC).isoformat(timespec="seconds")
     # It says what comes, and names the playbook that opens.
     line = wait_for(lambda: next((line for line in demo.said.read_text().splitlines() if SAID.fullmatch(line)), None))
-    playbook = SAID.fullmatch(line)[1].lower().replace(" ", "_")  # type: ignore[index]
+    playbook = SAID.fullmatch(line)[1].lower().replace(" ", "_")  # type: ignore[index]  # it matched above
 
     def opened() -> list[Any]:
         newest = f"{printed['address']}/api/v1/plays/?playbook={playbook}&updated_since={began.replace('+', '%2B')}"

@@ -146,7 +146,7 @@ def test_it_waits_for_a_site_that_is_away_and_loses_nothing() -> None:
             world.away = True
         sleep(seconds)
 
-    world.sleep = sleep_and_come_back  # type: ignore[method-assign]
+    world.sleep = sleep_and_come_back  # type: ignore[method-assign]  # of this one world
     world.live(feed)
 
     assert waits == [1, 2, 4, 8, 16, 30, 30, 30]

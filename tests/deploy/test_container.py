@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from django.conf import settings
@@ -29,6 +30,14 @@ pytestmark = [
 ]
 
 PATIENCE = 90
+
+
+class Answer(NamedTuple):
+    """What the web server has answered, read whole."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +80,15 @@ class Container:
         """What the command has printed."""
         return (self._folder / f"{name}.log").read_text()
 
-    def get(self, path: str) -> http.client.HTTPResponse | None:
-        """The answer, read, with its text as `.text`; None while nobody answers."""
+    def get(self, path: str) -> Answer | None:
+        """The answer; None while nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
-            response.text = response.read().decode()  # type: ignore[attr-defined]
+            return Answer(response.status, response.headers, response.read().decode())
         except (OSError, http.client.HTTPException):
             return None
-        else:
-            return response
         finally:
             connection.close()
 
@@ -110,7 +117,7 @@ def test_the_image_migrates_serves_and_works(container: Container) -> None:
     page = container.get("/admin/login/")
     assert page is not None
     # Collected when the image was built: names with a hash, which browsers may keep for ever.
-    (sheet,) = set(re.findall(r'href="(/static/admin/css/base\.[0-9a-f]{12}\.css)"', page.text))  # type: ignore[attr-defined]
+    (sheet,) = set(re.findall(r'href="(/static/admin/css/base\.[0-9a-f]{12}\.css)"', page.text))
     answer = container.get(sheet)
     assert answer is not None
     assert answer.status == 200

@@ -176,11 +176,29 @@ def test_addresses_of_a_redis(url: str) -> None:
     assert setting("REDIS_URL", REDIS_URL=url) == f"{url}?socket_connect_timeout=2&socket_timeout=5"
 
 
-@pytest.mark.parametrize(("name", "value"), [("WEB_CONCURRENCY", "0"), ("WEB_THREADS", "two")])
-def test_a_number_of_the_web_server_that_is_none(name: str, value: str) -> None:
-    told = answer("import csplaybooks.gunicorn_settings", **{name: value})
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WEB_PROCESSES", "two"), ("WEB_PROCESSES", "-1"), ("WEB_CONCURRENCY", "0"), ("WEB_THREADS", "x")],
+)
+def test_a_number_of_the_web_server_that_is_none_is_one_sentence(name: str, value: str) -> None:
+    told = answer(
+        "from gunicorn.app.wsgiapp import run; run()",
+        **{name: value},
+        GUNICORN_CMD_ARGS="--check-config --config python:csplaybooks.gunicorn_settings",
+    )
 
-    assert told.stderr.endswith(f"ImproperlyConfigured: {name} is '{value}'; it must be a whole number from 1 on.\n")
+    assert told.returncode == 1
+    assert told.stderr == f"\nError: {name} is '{value}'; it must be a whole number from 1 on.\n"
+
+
+@pytest.mark.parametrize(
+    ("environment", "processes"),
+    [({}, 2), ({"WEB_CONCURRENCY": "3"}, 3), ({"WEB_CONCURRENCY": "3", "WEB_PROCESSES": "5"}, 5)],
+)
+def test_processes_of_the_web_server(environment: dict[str, str], processes: int) -> None:
+    told = answer("from csplaybooks import gunicorn_settings as web; print(web.workers)", **environment)
+
+    assert told.stdout == f"{processes}\n", told.stderr
 
 
 def test_workers_and_what_they_fetch_grow_together() -> None:

@@ -29,6 +29,7 @@ PYTHON = "/opt/csplaybooks/bin/python"
 def read(unit: Path) -> configparser.ConfigParser:
     """A unit; of what may stand in it several times, ours have each once."""
     parser = configparser.ConfigParser(interpolation=None)
+    # As Python's documentation has it: names of options are taken as they are.
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(unit)
     return parser

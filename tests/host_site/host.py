@@ -31,7 +31,7 @@ def wait_for(what: Callable[[], Any], *, that: str) -> Any:
     give_up = time.monotonic() + PATIENCE
     while not (answer := what()):
         assert time.monotonic() < give_up, f"waited {PATIENCE} seconds for {that}"
-        time.sleep(0.05)
+        time.sleep(0.05)  # between two looks
     return answer
 
 
@@ -87,7 +87,7 @@ class Host:
             self._environment["HOST_DATABASES"] = json.dumps({"default": dict(database)})
         shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns("__pycache__"))
         settings, on_sqlite, urls = blocks_of_the_readme()["python"]
-        # As the README says of the first line: what is there already is left out.
+        # As the README says of the second line: what is there already is left out.
         assert settings.count('"rest_framework"') == 1
         settings = settings.replace(', "rest_framework"', "")
         self._add("mysite/settings.py", settings + (on_sqlite if database is None else ""))

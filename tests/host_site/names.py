@@ -101,4 +101,4 @@ for file in PACKAGE.rglob("*.py"):
                 if isinstance(argument, ast.Constant):
                     note("loggers", str(argument.value), True)
 
-print(json.dumps(names))  # noqa: T201
+print(json.dumps(names))  # noqa: T201 - its answer to the test

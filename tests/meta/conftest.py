@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from csplaybooks.accounts.factories import UserFactory
-from tests.admin.conftest import SignIn, permitted
+from tests.admin.conftest import SignIn, permitted, sign_in
 from tests.meta.canary import World, world_of_canaries
 
 
@@ -33,26 +33,16 @@ def world(outsider: Any, chief: Any) -> World:
 @pytest.fixture
 def stranger(outsider: Any) -> Client:
     """The stranger's browser."""
-    client = Client()
-    client.force_login(outsider)
-    return client
+    return sign_in(outsider)
 
 
 @pytest.fixture
 def boss(chief: Any) -> Client:
     """The superuser's browser: what the stranger does not see must be there to be seen."""
-    client = Client()
-    client.force_login(chief)
-    return client
+    return sign_in(chief)
 
 
 @pytest.fixture
 def signed_in() -> SignIn:
     """A browser in which a user has signed in."""
-
-    def sign_in(user: Any) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
     return sign_in

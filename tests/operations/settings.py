@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.crash.settings import *  # noqa: F403
+from tests.crash.settings import *  # noqa: F403 - those of the killed clusters, whole
 from tests.crash.settings import Q_CLUSTER as CRASH_CLUSTER
 
 

@@ -16,7 +16,7 @@ from django_q.models import Schedule
 from csplaybooks.playbooks import heartbeats
 from csplaybooks.playbooks.leases import beat
 from csplaybooks.playbooks.models import Lease, Run
-from tests.operations.test_doctor import HOUR, MINUTE, NOW, SECOND, Stat, begin, said, trouble, troubles, well
+from tests.operations.examining import HOUR, MINUTE, NOW, SECOND, Stat, begin, said, trouble, troubles, well
 
 pytestmark = pytest.mark.django_db
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +18,8 @@ from csplaybooks.playbooks import heartbeats
 from csplaybooks.playbooks.doctor import Report
 from csplaybooks.playbooks.leases import beat
 from csplaybooks.playbooks.models import Lease
-from tests.operations.test_doctor import NOW, well
+from tests.at_once import at_once
+from tests.operations.examining import NOW, well
 
 pytestmark = pytest.mark.django_db
 
@@ -146,20 +145,14 @@ def test_nothing_kept_hides_that_nobody_can_be_known(
 
 def test_many_at_once_cost_one_examination(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
     examined = []
-    all_there = threading.Barrier(5)
 
     def examine(**kwargs: Any) -> Report:
         examined.append(kwargs)
         return Report(NOW, [])
 
-    def ask() -> Report:
-        all_there.wait(timeout=30)
-        return kept.report()
-
     monkeypatch.setattr(health, "examine", examine)
     kept = health.Kept(())
-    with ThreadPoolExecutor(5) as pool:
-        reports = [asked.result() for asked in [pool.submit(ask) for _ in range(5)]]
+    reports = at_once(*[kept.report] * 5)
     assert len(examined) == 1
     assert all(report is reports[0] for report in reports)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,9 +18,9 @@ from csplaybooks.signals.acts.pruning.sums import Outrun
 from csplaybooks.signals.factories import RefusedItemFactory
 from csplaybooks.signals.intake import take_in_signals
 from csplaybooks.signals.models import IntakeBatch, IntakeDay, PrunedDay, Signal, SignalDay
+from tests.at_once import at_once, begin
 from tests.crash.clusters import wait_until
 from tests.crash.dying import die_everywhere
-from tests.crash.test_at_once import at_once
 from tests.retention.history import Told, stored_signal_sums, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -103,7 +102,7 @@ def test_of_two_that_take_no_lease_the_second_has_done_nothing():
     with transaction.atomic():
         assert prune_events(now=NOW) is not None
         # Both have found the same rows; the other waits for the sums until this one is through.
-        other = _begin(lambda: prune_events(now=NOW))
+        other = begin(lambda: prune_events(now=NOW))
         _wait_until_somebody_waits()
     with pytest.raises(Outrun):
         other.result(timeout=30)
@@ -133,21 +132,6 @@ def test_intake_does_not_wait_for_pruning_and_stores_nothing_twice():
         [answer] = at_once(lambda: take_in_signals(items=[item], now=NOW))
     assert [result.code for result in answer.results] == ["too_old"]
     assert Signal.objects.get().external_id == "other"
-
-
-def _begin(task: Any) -> Any:
-    """A task that is begun on a connection of its own; answers its future."""
-
-    def call() -> Any:
-        try:
-            return task()
-        finally:
-            connection.close()
-
-    pool = ThreadPoolExecutor(1)
-    future = pool.submit(call)
-    pool.shutdown(wait=False)
-    return future
 
 
 def _wait_until_somebody_waits() -> None:

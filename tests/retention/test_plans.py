@@ -50,7 +50,7 @@ def much(settings: Any) -> None:
             ("reading", "meter_id", kinds[1], "used_milli, limit_milli", "1000, 2000"),
         ):
             cursor.execute(
-                f"insert into csplaybooks_signals_{table} (source_id, external_id, occurred_at, batch_id,"  # noqa: S608
+                f"insert into csplaybooks_signals_{table} (source_id, external_id, occurred_at, batch_id,"  # noqa: S608 - our own words
                 f" body_hash, is_void, account_id, {key}, {columns})"
                 " select %s, 'e' || n, %s::timestamptz - random() * interval '365 days', %s + n %% %s, '', false,"
                 f" %s + n %% 1000, %s + n %% 5, {values} from generate_series(1, %s) n",

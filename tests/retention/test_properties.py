@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -86,6 +87,30 @@ def answers(condition: dict[str, Any], earliest: datetime) -> list[Any]:
     return [evaluate(trigger, moment, Known.now(mark), None) for moment in moments for mark in marks]
 
 
+class Kind(NamedTuple):
+    """A table of events: a condition that reads it, the sums that pruning must leave, and those that it left."""
+
+    model: Any
+    condition: dict[str, Any]
+    sums: Callable[..., Any]
+    stored_sums: Callable[[], Any]
+
+
+SIGNALS = Kind(
+    Signal,
+    {"measure": "signal_count", "signal_type": "kind-0", "window_days": WINDOW, "at_least": 1},
+    signal_sums,
+    stored_signal_sums,
+)
+READINGS = Kind(
+    Reading,
+    {"measure": "share_of_limit", "meters": ["kind-0"], "at_least": 100, "grace_hours": 24},
+    reading_sums,
+    stored_reading_sums,
+)
+
+
+@pytest.mark.parametrize("kind", [pytest.param(SIGNALS, id="signals"), pytest.param(READINGS, id="readings")])
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     history=histories(),
@@ -93,51 +118,24 @@ def answers(condition: dict[str, Any], earliest: datetime) -> list[Any]:
     limits=LIMITS,
     zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
 )
-def test_signals(history, claimed, limits, zone):
+def test_sums_and_rows_say_what_the_rows_said(kind, history, claimed, limits, zone):
     with transaction.atomic(), override_settings(CSPLAYBOOKS={"RETENTION_DAYS": RETENTION, "TIME_ZONE": zone}):
-        rows = write(Signal, history, claimed)
-        before = to_prune_before(NOW)
-        assert before is not None
-        condition = {"measure": "signal_count", "signal_type": "kind-0", "window_days": WINDOW, "at_least": 1}
-        asked = answers(condition, before + timedelta(days=WINDOW))
-
-        gone = doomed(history, claimed, before)
-        assert prune_by(limits) == sum(map(len, gone))
-
-        numbers = {number for chain in gone for number in chain}
-        kept = [row.pk for number, row in enumerate(rows) if number not in numbers]
-        assert sorted(Signal.objects.values_list("pk", flat=True)) == kept
-        assert stored_signal_sums() == signal_sums(rows, gone, ZoneInfo(zone))
-        assert_all_holds(history, numbers, before)
-        assert answers(condition, before + timedelta(days=WINDOW)) == asked
-        transaction.set_rollback(True)
-
-
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    history=histories(),
-    claimed=CLAIMED,
-    limits=LIMITS,
-    zone=st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
-)
-def test_readings(history, claimed, limits, zone):
-    with transaction.atomic(), override_settings(CSPLAYBOOKS={"RETENTION_DAYS": RETENTION, "TIME_ZONE": zone}):
-        rows = write(Reading, history, claimed)
+        rows = write(kind.model, history, claimed)
+        # With its grace a meter looks back as far as the window of the signals.
         Meter.objects.update(max_age_days=WINDOW - 1)
         before = to_prune_before(NOW)
         assert before is not None
-        condition = {"measure": "share_of_limit", "meters": ["kind-0"], "at_least": 100, "grace_hours": 24}
-        asked = answers(condition, before + timedelta(days=WINDOW))
+        asked = answers(kind.condition, before + timedelta(days=WINDOW))
 
         gone = doomed(history, claimed, before)
         assert prune_by(limits) == sum(map(len, gone))
 
         numbers = {number for chain in gone for number in chain}
         kept = [row.pk for number, row in enumerate(rows) if number not in numbers]
-        assert sorted(Reading.objects.values_list("pk", flat=True)) == kept
-        assert stored_reading_sums() == reading_sums(rows, gone, ZoneInfo(zone))
+        assert sorted(kind.model.objects.values_list("pk", flat=True)) == kept
+        assert kind.stored_sums() == kind.sums(rows, gone, ZoneInfo(zone))
         assert_all_holds(history, numbers, before)
-        assert answers(condition, before + timedelta(days=WINDOW)) == asked
+        assert answers(kind.condition, before + timedelta(days=WINDOW)) == asked
         transaction.set_rollback(True)
 
 

@@ -6,16 +6,18 @@ import json
 import sys
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from csplaybooks.playbooks.invariants import INVARIANTS, Violation
+from csplaybooks.playbooks.invariants import INVARIANTS, Invariant, Violation
 from csplaybooks.playbooks.invariants.schema import inspect_table, tables
+from csplaybooks.playbooks.management.pipes import CUT_SHORT, let_go
 
 #: Rows that are looked at one by one are taken in chunks of so many.
 CHUNK = 2000
@@ -36,24 +38,34 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Ask one after the other, telling each as it is answered."""
-        limit = options["limit"]
-        if limit < 1:
+        if options["limit"] < 1:
             raise CommandError("--limit must be at least 1.")
-        told = 0
-        broken: list[Violation] = []
         try:
-            for name, ask in _questions(limit):
-                started = time.monotonic()
-                found = ask()
-                told += len(found)
-                wrong = [violation for violation in found if violation.count]
-                broken += wrong
-                if not options["json"]:
-                    self._tell(name, wrong, time.monotonic() - started)
+            broken = self._ask_all(options["limit"], as_json=options["json"])
+            self.stdout.flush()
         except DatabaseError as error:
             message = f"The database refused: {error}. Where a table is missing: run manage.py migrate."
             raise CommandError(message) from error
-        if options["json"]:
+        except BrokenPipeError:
+            # Nobody waits for the rest, and whether all holds is not known.
+            let_go(self.stdout)
+            sys.exit(CUT_SHORT)
+        if broken:
+            sys.exit(1)
+
+    def _ask_all(self, limit: int, *, as_json: bool) -> list[Violation]:
+        """Ask and tell; answers what does not hold."""
+        told = 0
+        broken: list[Violation] = []
+        for name, ask in _questions(limit):
+            started = time.monotonic()
+            found = list(ask())
+            told += len(found)
+            wrong = [violation for violation in found if violation.count]
+            broken += wrong
+            if not as_json:
+                self._tell(name, wrong, time.monotonic() - started)
+        if as_json:
             answer = {
                 "status": "broken" if broken else "ok",
                 "asked": told,
@@ -64,8 +76,7 @@ class Command(BaseCommand):
             self.stdout.write(self.style.ERROR(f"{len(broken)} of {told} do not hold."))
         else:
             self.stdout.write(self.style.SUCCESS(f"All {told} hold."))
-        if broken:
-            sys.exit(1)
+        return broken
 
     def _tell(self, name: str, wrong: list[Violation], seconds: float) -> None:
         if not wrong:
@@ -83,13 +94,16 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _questions(limit: int) -> Iterator[tuple[str, Callable[[], list[Violation]]]]:
+def _questions(limit: int) -> Iterator[tuple[str, Callable[[], Iterable[Violation]]]]:
     """What is asked, a line of output each: the invariants, then each table for what it promises itself."""
     for invariant in INVARIANTS:
-        yield invariant.name, lambda invariant=invariant: [invariant.violation(limit=limit, chunk=CHUNK)]  # type: ignore[misc]
+        yield invariant.name, partial(_inspect, invariant, limit)
     for model in tables():
-        name = f"constraints and references of {model._meta.label}"
-        yield name, lambda model=model: list(inspect_table(model, limit=limit))  # type: ignore[misc]
+        yield f"constraints and references of {model._meta.label}", partial(inspect_table, model, limit=limit)
+
+
+def _inspect(invariant: Invariant, limit: int) -> list[Violation]:
+    return [invariant.violation(limit=limit, chunk=CHUNK)]
 
 
 def _names(violation: Violation) -> dict[int, str]:

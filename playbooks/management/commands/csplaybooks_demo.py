@@ -35,6 +35,7 @@ from csplaybooks.playbooks.pokes import poke
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: How long web server and cluster may take to answer, in seconds.
 _STARTS_WITHIN = 60.0
+#: Between two looks at them, in seconds.
 _POLL = 0.2
 #: What is known of the sample account is this short of being out of date.
 _FRESH = timedelta(days=4)

@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.utils import timezone
 
 from csplaybooks.playbooks.doctor import Level, Report, examine
+from csplaybooks.playbooks.management.pipes import let_go
 
 
 class Command(BaseCommand):
@@ -36,10 +37,15 @@ class Command(BaseCommand):
             # This process asks once and ends: it need not wait for minutes for a machine that is not there.
             database.settings_dict.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
         report = examine(now=timezone.now())
-        if options["json"]:
-            self.stdout.write(json.dumps(report.as_json()))
-        else:
-            self._tell(report)
+        try:
+            if options["json"]:
+                self.stdout.write(json.dumps(report.as_json()))
+            else:
+                self._tell(report)
+            self.stdout.flush()
+        except BrokenPipeError:
+            # The exit status still tells.
+            let_go(self.stdout)
         if report.level == Level.RED or (options["strict"] and report.level == Level.WARN):
             sys.exit(1)
 
