@@ -25,7 +25,9 @@ def look_at_task_settings() -> None:
     It calculates with `Q_CLUSTER` as soon as it is imported, before any system check; so this comes first only where
     `csplaybooks` stands before `django_q` in `INSTALLED_APPS`. All else is told by the checks.
     """
-    cluster = getattr(settings, "Q_CLUSTER", None) or {}
+    cluster = getattr(settings, "Q_CLUSTER", None)
+    if cluster is None:
+        cluster = {}
     if not isinstance(cluster, Mapping):
         raise ImproperlyConfigured(f"Q_CLUSTER must be a dict, not {type(cluster).__name__}.")
     if complaint := next(_complaints(cluster), None):

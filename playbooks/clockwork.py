@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from csplaybooks.playbooks.business_time import Block, BusinessCalendar, due_at, moment_at_share
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play, State
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Interval, Play, State
 from csplaybooks.playbooks.targets import LAPSE_AFTER_HOURS
 
 Pauses = list[tuple[datetime, datetime | None]]
@@ -214,8 +214,10 @@ def finish(clock: Clock, at: datetime, now: datetime) -> ClockEvent | None:
 
 def call_off(clock: Clock, now: datetime) -> ClockEvent | None:
     """The promise is not waited for any more: cancelled, or missed where it was broken by then. See `finish`."""
-    unseen = breach_unseen(clock, now, now)
-    _end(clock, Clock.State.CANCELLED, now)
+    # Clocks of machines differ: nothing ends before it began.
+    at = max(now, clock.started_at)
+    unseen = breach_unseen(clock, at, now)
+    _end(clock, Clock.State.CANCELLED, at)
     return unseen
 
 
@@ -236,6 +238,27 @@ def _end(clock: Clock, unless_breached: Clock.State, at: datetime) -> None:
     clock.state = unless_breached if kept else Clock.State.MISSED
     clock.done_at = at
     clock.next_event_at = None
+
+
+def lapse_times(offers: Iterable[Handoff]) -> dict[int, datetime | None]:
+    """When offers lapse that nobody answers, by their id: in the hours of their clocks, as calendars stand now."""
+    offers = list(offers)
+    clocks = {offer.pk: offer.clock for offer in offers if offer.clock is not None}
+    calendars = calendar_values(clock.calendar_id for clock in clocks.values() if clock.calendar_id is not None)
+    return {
+        offer.pk: due_at(working_calendar(clock, calendars), clock.started_at, timedelta(seconds=offer.lapse_seconds))
+        for offer in offers
+        if (clock := clocks.get(offer.pk)) is not None
+    }
+
+
+def set_lapses(offers: Iterable[Handoff]) -> None:
+    """Compute anew when offers that wait lapse, and save it; a constant number of queries."""
+    offers = list(offers)
+    times = lapse_times(offers)
+    for offer in offers:
+        offer.expires_at = times.get(offer.pk, offer.expires_at)
+    Handoff.objects.filter(answer=Handoff.Answer.WAITING).bulk_update(offers, ["expires_at"], batch_size=500)
 
 
 def recompute(clocks: Sequence[Clock], now: datetime) -> None:

@@ -110,6 +110,8 @@ def _write_plays(moves: Sequence[Move], moments: dict[int, datetime], now: datet
             outcome=Outcome(outcome) if outcome else "",
             outcome_reason=reason,
             closed_at=closed_at,
+            # Whoever waits in the tray is worked on by somebody now; what stands there stays until then.
+            tray_at=F("tray_at") if state == State.WORKING and stage != Stage.CLOSED else None,
             version=F("version") + 1,
             updated_at=now,
         )

@@ -38,14 +38,17 @@ MOVES: Mapping[str, _Where] = MappingProxyType(
         "lose": _places(_WORKED, State.WORKING, State.PAUSED),
         "decline": _places(_WORKED, State.WORKING, State.PAUSED),
         "expire": _places(_WORKED, State.WORKING, State.PAUSED, State.OFFERED),
-        "withdraw": _places(_OPEN, State.WORKING, State.PAUSED, State.OFFERED),
+        # What is on offer is taken back first: whoever it was offered to refuses it, and says why.
+        "withdraw": _places(_OPEN, State.WORKING, State.PAUSED),
     }
 )
 
 
-#: The two sides of an offer: an act that is for one of them alone, or for somebody above them, to the field of the
-#: play that names who that is. Whoever sees everything may do these too, and so may the system.
-SIDES: Mapping[str, str] = MappingProxyType({"accept": "holder", "refuse": "holder", "take_back": "owner"})
+#: The sides of an offer: an act that is for one of them alone, or for somebody above them, to the fields of the play
+#: that name who that is. Whoever sees everything may do these too, and so may the system.
+SIDES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"offer": ("owner", "holder"), "accept": ("holder",), "refuse": ("holder",), "take_back": ("owner",)}
+)
 
 #: What happens by itself when its time has come: nobody is told that they could do it.
 BY_ITSELF = frozenset({"expire", "lapse"})
@@ -59,7 +62,12 @@ def allowed_q(verb: str, actor: Any = None) -> Q:
     if actor is None or verb not in SIDES:
         return allowed
     scope = scope_of(actor)
-    return allowed if scope.everything else allowed & Q(**{f"{SIDES[verb]}__in": scope.members})
+    if scope.everything:
+        return allowed
+    theirs = Q(pk__in=[])
+    for side in SIDES[verb]:
+        theirs |= Q(**{f"{side}__in": scope.members})
+    return allowed & theirs
 
 
 def possible(play: Play, actor: Any = None) -> list[str]:
@@ -79,7 +87,8 @@ def refusal(verb: str, play: Play | None, actor: Any = None) -> str:
         where += f" and {play.get_state_display().lower()}"
     instead = ", ".join(name.replace("_", " ") for name in possible(play, actor)) or "nothing any more"
     if (play.stage, play.state) in MOVES[verb] and not _is_for(verb, play, actor):
-        why = f"that is for {getattr(play, SIDES[verb])} or somebody above them"
+        sides = dict.fromkeys(str(person) for side in SIDES[verb] if (person := getattr(play, side)) is not None)
+        why = f"that is for {' or '.join(sides)}, or somebody above them"
     else:
         why = f"the play is {where}"
     return f"{verb.replace('_', ' ')} is not possible: {why}; possible: {instead}"
@@ -89,4 +98,4 @@ def _is_for(verb: str, play: Play, actor: Any) -> bool:
     if actor is None or verb not in SIDES:
         return True
     scope = scope_of(actor)
-    return scope.everything or getattr(play, f"{SIDES[verb]}_id") in scope.members
+    return scope.everything or any(getattr(play, f"{side}_id") in scope.members for side in SIDES[verb])

@@ -39,7 +39,8 @@ def keep_who_has_plays(*, member: Any, **kwargs: Any) -> None:
     waiting = Play.objects.open().filter(Play.worked_by_q(frozenset({member.pk}))).count()
     if waiting:
         plays = "an open play" if waiting == 1 else f"{waiting:,} open plays"
-        raise ValidationError({"is_active": f"{member} owns or holds {plays}: assign them to somebody else first."})
+        instead = "assign them to somebody else first; offers are refused or taken back before that"
+        raise ValidationError({"is_active": f"{member} owns or holds {plays}: {instead}."})
 
 
 def keep_what_is_named(*, sender: Any, rows: list[Any], **kwargs: Any) -> None:

@@ -35,7 +35,7 @@ TARGETS_SCHEMA: Mapping[str, Any] = {
                 "maxItems": 5,
                 "items": {"type": "number", "minimum": 0, "maximum": 1000},
             },
-            "lapse_after_hours": {"type": "number", "exclusiveMinimum": 0, "maximum": 2000},
+            "lapse_after_hours": {"type": "number", "exclusiveMinimum": 0, "maximum": 20_000},
         },
     },
 }

@@ -28,12 +28,14 @@ def link_to(row: Any, text: str | None = None) -> SafeString | str | None:
 
 
 def table_of(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> SafeString | str:
-    """A small table for a read-only field; cells are escaped."""
+    """A small table for a read-only field; cells are escaped. Where all headings are empty it has no head."""
     body = format_html_join(
         "", "<tr>{}</tr>", ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows)
     )
     if not body:
         return "-"
+    if not any(headings):
+        return format_html("<table><tbody>{}</tbody></table>", body)
     head = format_html_join("", "<th>{}</th>", ((heading,) for heading in headings))
     return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body)
 

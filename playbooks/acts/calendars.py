@@ -14,8 +14,8 @@ from django.db.models import F
 from csplaybooks.accounts.acts.record import require_aware, timeline_entry, write_timeline
 from csplaybooks.accounts.acts.rows import Table, change_row, delete_rows, make_row
 from csplaybooks.playbooks.business_time import CalendarError, HorizonExceeded, next_opening
-from csplaybooks.playbooks.clockwork import calendar_value
-from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, Clock
+from csplaybooks.playbooks.clockwork import calendar_value, set_lapses
+from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, Clock, Handoff
 from csplaybooks.playbooks.pokes import poke
 
 CALENDARS = Table(model=Calendar, fields=("key", "name", "zone", "is_default"))
@@ -134,6 +134,8 @@ def calendar_changed(*, calendar_id: int, now: datetime) -> int:
         except HorizonExceeded as error:
             raise ValidationError("This calendar never opens again.") from error
         stale = Clock.objects.ticking().filter(calendar=calendar).update(is_stale=True)
+        waiting = Handoff.objects.filter(answer=Handoff.Answer.WAITING, clock__calendar=calendar)
+        set_lapses(waiting.select_related("clock"))
         if stale:
             poke("watch_clocks")
     return stale

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, Value
 from django.db.models.functions import Greatest
 
@@ -25,7 +27,7 @@ from csplaybooks.playbooks.acts.moving import (
     fresh_clocks,
     words,
 )
-from csplaybooks.playbooks.business_time import due_at
+from csplaybooks.playbooks.business_time import CalendarError, HorizonExceeded, due_at
 from csplaybooks.playbooks.clockwork import (
     NoDefaultCalendar,
     calendar_values,
@@ -40,35 +42,50 @@ from csplaybooks.playbooks.models import Calendar, Clock, Handoff, Interval, Pla
 #: At most this many people and findings of an account are told to whom a play is offered.
 MOST_TOLD = 10
 
+#: Whom to talk to first.
+_IN_ORDER = (
+    *(Champion.Role.ECONOMIC_BUYER, Champion.Role.CHAMPION, Champion.Role.EXECUTIVE_SPONSOR),
+    *(Champion.Role.ADMIN, Champion.Role.USER),
+)
 
+
+@transaction.atomic
 def offer_plays(*, play_ids: Iterable[int], to_id: int, now: datetime, note: str = "", actor: Any = None) -> Answers:
-    """Offer plays to an account executive; their promise to accept begins to run.
+    """Offer plays to an account executive; their promise to accept begins to run. For who owns or holds them, or above.
 
     What they need to know goes with it: what was found, what it is worth, whom to talk to, what is open at the account
-    and the `note`. Raises ValidationError when the member has left or is no account executive, when one of the plays
-    is their own, and where working hours count and no calendar is the default.
+    and the `note`. A play of their own is not offered to anybody. Raises ValidationError when the member has left or is
+    no account executive, and where the promise cannot be measured: no calendar is the default, or it never opens.
     """
     require_aware(now=now)
     note = words("note", note, most=10_000)
-    play_ids = list(play_ids)
-    receiver = TeamMember.objects.active().filter(pk=to_id).first()
+    # Locked, so that nobody who leaves at this moment is given work.
+    receiver = TeamMember.objects.active().select_for_update(no_key=True).filter(pk=to_id).first()
     if receiver is None:
         raise ValidationError({"to": "This team member has left, or never was."})
     if not receiver.is_account_executive:
         raise ValidationError({"to": f"{receiver} is no account executive: plays are offered to those who sell."})
-    if Play.objects.filter(pk__in=play_ids, owner=receiver).exists():
-        raise ValidationError({"to": f"{receiver} owns one of these plays already: offer it to somebody else."})
 
     def move(play: Play) -> Move:
-        # The owner may have changed since that was asked: such a play stays with them.
-        if play.owner_id == receiver.pk:
-            raise ValidationError({"to": f"{receiver} owns one of these plays already: offer it to somebody else."})
         return Move(play.pk, Stage(play.stage), State.OFFERED, play.owner_id, receiver.pk, Interval.HeldBy.MEMBER)
 
     def after(plays: Sequence[Play]) -> None:
         _write_offers(plays, receiver, note, now)
 
-    return act_on_plays("offer", play_ids, move, lambda play: f"Offered to {receiver.name}", now, actor, after=after)
+    wanted = list(dict.fromkeys(play_ids))
+    answers = act_on_plays(
+        "offer",
+        wanted,
+        move,
+        lambda play: f"Offered to {receiver.name}",
+        now,
+        actor,
+        after=after,
+        only=~Q(owner=receiver),
+    )
+    refused = [pk for pk, why in answers.items() if why is not None]
+    own = Play.objects.open().filter(pk__in=refused, owner=receiver).values_list("pk", flat=True) if refused else ()
+    return answers | dict.fromkeys(own, f"{receiver} owns it already: offer it to somebody else")
 
 
 def accept_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -> Answers:
@@ -105,24 +122,30 @@ def take_back_plays(*, play_ids: Iterable[int], now: datetime, reason: str = "",
 def lapse_offers(*, play_ids: Iterable[int], now: datetime) -> Answers:
     """End the offers of plays whose time is over: a manager holds the play, and finds it in the tray.
 
-    The manager of whoever did not answer, or else the owner's, who stays accountable until it is assigned anew; where
-    neither has one, it is the owner's again. An offer that has time left is not touched.
+    The nearest manager above whoever did not answer, or else above the owner, who stays accountable until it is
+    assigned anew; where nobody stands above either, it is the owner's again. An offer that has time left stays.
     """
-    play_ids = list(play_ids)
-    holders = _managers(play_ids)
+    above = _Ladder.of_the_team()
+
+    def holder_of(play: Play) -> int | None:
+        return above.manager(play.holder_id) or above.manager(play.owner_id)
 
     def move(play: Play) -> Move:
-        holder_id = holders.get(play.pk) or play.owner_id
+        holder_id = holder_of(play) or play.owner_id
         return Move(play.pk, Stage(play.stage), State.WORKING, play.owner_id, holder_id, Interval.HeldBy.MEMBER)
 
     def after(plays: Sequence[Play]) -> None:
         _answer(plays, Handoff.Answer.EXPIRED, now)
         call_off_clocks(plays, now, target=Clock.Target.HANDOFF_ACCEPTED)
-        Play.objects.filter(pk__in=[play.pk for play in plays]).update(tray_at=now)
+        waiting = [play.pk for play in plays if holder_of(play) is not None]
+        Play.objects.filter(pk__in=waiting).update(tray_at=now)
+
+    def text(play: Play) -> str:
+        then = "waits for a manager" if holder_of(play) is not None else f"it is back with {play.owner}"
+        return f"Nobody answered the offer: {then}"
 
     waiting = Handoff.objects.filter(play=OuterRef("pk"), answer=Handoff.Answer.WAITING, expires_at__lte=now)
-    text = "Nobody answered the offer: waits for a manager"
-    return act_on_plays("lapse", play_ids, move, lambda play: text, now, None, after=after, only=Q(Exists(waiting)))
+    return act_on_plays("lapse", play_ids, move, text, now, None, after=after, only=Q(Exists(waiting)))
 
 
 def _hand_back(
@@ -159,10 +182,14 @@ def _write_offers(plays: Sequence[Play], receiver: TeamMember, note: str, now: d
         target = offer_target(documents[play.recipe_id], play.route)
         try:
             clock = new_clock(play, target, calendar, moments[play.pk], before[play.pk] + 1)
-        except NoDefaultCalendar as problem:
-            raise ValidationError(f"An offer is promised an answer in working hours, and {problem}.") from problem
-        hours = working_calendar(clock, values)
-        set_times(clock, hours, [], (), now)
+            hours = working_calendar(clock, values)
+            set_times(clock, hours, [], (), now)
+            lapses_after = timedelta(hours=target["lapse_after_hours"])
+            expires_at = due_at(hours, clock.started_at, lapses_after)
+        except (NoDefaultCalendar, CalendarError, HorizonExceeded) as problem:
+            raise ValidationError(f"{play}: an answer cannot be promised in working hours: {problem}.") from problem
+        # An edit of the calendar that is under way has not seen this clock: the watcher looks at it once it is there.
+        clock.is_stale = True
         clocks.append(clock)
         offers.append(
             Handoff(
@@ -170,19 +197,22 @@ def _write_offers(plays: Sequence[Play], receiver: TeamMember, note: str, now: d
                 offered_by=play.owner,
                 offered_to=receiver,
                 offered_at=clock.started_at,
-                expires_at=due_at(hours, clock.started_at, timedelta(hours=target["lapse_after_hours"])),
+                clock=clock,
+                lapse_seconds=round(lapses_after.total_seconds()),
+                expires_at=expires_at,
                 context={**told[play.pk], "note": note} if note else told[play.pk],
             )
         )
-    Handoff.objects.bulk_create(offers)
     Clock.objects.bulk_create(clocks)
+    Handoff.objects.bulk_create(offers)
 
 
 def _context(plays: Sequence[Play]) -> dict[int, dict[str, Any]]:
     """What goes with an offer, by play id, in the words of this moment; two queries."""
     accounts = {play.account_id for play in plays}
     people: dict[int, list[str]] = defaultdict(list)
-    for champion in Champion.objects.filter(account__in=accounts, left_on__isnull=True).order_by("account", "pk"):
+    there = Champion.objects.filter(account__in=accounts, left_on__isnull=True).order_by("account", "pk")
+    for champion in sorted(there, key=lambda person: _IN_ORDER.index(person.role)):
         title = f", {champion.title}" if champion.title else ""
         people[champion.account_id].append(f"{champion.name}{title} ({champion.get_role_display()})")
     findings: dict[int, list[str]] = defaultdict(list)
@@ -204,12 +234,28 @@ def _context(plays: Sequence[Play]) -> dict[int, dict[str, Any]]:
     }
 
 
-def _managers(play_ids: Sequence[int]) -> Mapping[int, int | None]:
-    """Who takes over what was offered in vain, by play id: the manager above its holder, or above its owner."""
-    rows = Play.objects.filter(pk__in=play_ids).values_list(
-        "pk", "holder__manager", "holder__manager__is_active", "owner__manager", "owner__manager__is_active"
-    )
-    return {
-        pk: above_holder if holder_here else above_owner if owner_here else None
-        for pk, above_holder, holder_here, above_owner, owner_here in rows
-    }
+@dataclass(frozen=True)
+class _Ladder:
+    """Who leads whom: for each member who leads them, and who of all is there and a manager."""
+
+    leader: Mapping[int, int | None]
+    managers: frozenset[int]
+
+    @classmethod
+    def of_the_team(cls) -> _Ladder:
+        """As the team stands; one query: these are people, not customers."""
+        rows = list(TeamMember.objects.values_list("pk", "manager_id", "is_active", "is_manager"))
+        return cls(
+            {pk: leader for pk, leader, _, _ in rows},
+            frozenset(pk for pk, _, is_active, is_manager in rows if is_active and is_manager),
+        )
+
+    def manager(self, member_id: int | None) -> int | None:
+        """The nearest manager above a member who is there; None: nobody is."""
+        seen: set[int] = set()
+        while member_id is not None and member_id not in seen:
+            seen.add(member_id)
+            member_id = self.leader.get(member_id)
+            if member_id in self.managers:
+                return member_id
+        return None

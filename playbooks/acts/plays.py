@@ -82,12 +82,14 @@ def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: da
     return play
 
 
+@transaction.atomic
 def assign_plays(*, play_ids: Iterable[int], owner_id: int, now: datetime, actor: Any = None) -> Answers:
     """Make a team member the owner and holder of plays; a paused play stays paused, with its reason and wake-up date.
 
     Raises ValidationError when the member has left.
     """
-    owner = TeamMember.objects.active().filter(pk=owner_id).first()
+    # Locked, so that nobody who leaves at this moment is given work.
+    owner = TeamMember.objects.active().select_for_update(no_key=True).filter(pk=owner_id).first()
     if owner is None:
         raise ValidationError({"owner": "This team member has left, or never was."})
 
@@ -239,7 +241,8 @@ def close_plays(
         return Move(
             play.pk,
             Stage.CLOSED,
-            State(play.state),
+            # What is over is not on offer any more.
+            State.WORKING if play.state == State.OFFERED else State(play.state),
             play.owner_id,
             play.holder_id,
             Interval.HeldBy.MEMBER,
@@ -250,10 +253,9 @@ def close_plays(
     def after(plays: Sequence[Play]) -> None:
         finish_clocks(plays, Clock.Target.CLOSED, now, now)
         call_off_clocks(plays, now)
-        # What is over is not on offer any more.
-        answer = Handoff.Answer.EXPIRED if outcome == Outcome.EXPIRED else Handoff.Answer.TAKEN_BACK
+        # Only what expires can still be on offer.
         waiting = Handoff.objects.filter(play__in=plays, answer=Handoff.Answer.WAITING)
-        waiting.update(answer=answer, answered_at=Greatest(F("offered_at"), Value(now)))
+        waiting.update(answer=Handoff.Answer.EXPIRED, answered_at=Greatest(F("offered_at"), Value(now)))
 
     text = Outcome(outcome).label + (f": {reason}" if reason else "")
     return act_on_plays(_CLOSING[Outcome(outcome)], play_ids, move, lambda play: text, now, actor, after=after)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Exists, OuterRef
+from django.http import HttpRequest, HttpResponse
 
 from csplaybooks.accounts.admin.show import money
 from csplaybooks.accounts.models import Account, Movement
@@ -13,6 +15,7 @@ from csplaybooks.admin_base import (
     CappedPaginator,
     Export,
     ReadOnlyAdmin,
+    VisibleRelatedFilter,
     by,
     filled_filter,
     lines_of,
@@ -21,6 +24,7 @@ from csplaybooks.admin_base import (
     shown,
     table_of,
 )
+from csplaybooks.playbooks.admin.play_acts import buttons
 from csplaybooks.playbooks.models import Credit, Handoff, Interval, Pause, Play, PlayStep, Touch
 
 #: What the label of a play reads.
@@ -36,6 +40,10 @@ _HANDED_OVER = {
     "findings": "Open findings",
     "note": "Note",
 }
+
+
+#: What of it is for those who may see such things of the account.
+_NEEDS = {"people": "view_champion", "findings": "view_finding"}
 
 
 def _handed_over(context: Mapping[str, Any]) -> Any:
@@ -116,18 +124,28 @@ class TouchAdmin(PartAdmin):
     fields = ("play", "account", "channel", "direction", "by_member", "at", "note")
 
 
+class SellerFilter(VisibleRelatedFilter):
+    """Offers by whom they were made to: those who were ever offered something."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[Any, Any]]:
+        """Their ids and names."""
+        offered = set(Handoff.objects.visible_to(request.user).order_by().values_list("offered_to", flat=True))
+        return [choice for choice in super().field_choices(field, request, model_admin) if choice[0] in offered]
+
+
 @admin.register(Handoff)
 class HandoffAdmin(PartAdmin):
     """Plays offered by one member to another."""
 
     on_front_page = True
-    list_display = ("play_link", "offered_by", "offered_to", "answer", "offered_at", "answered_at")
-    list_display_links = ("offered_by",)
-    list_filter = ("answer", "offered_to")
+    list_display = ("offered_at", "play_link", "owner_then", "offered_to", "answer", "answered_at")
+    list_display_links = ("offered_at",)
+    list_filter = ("answer", ("offered_to", SellerFilter))
+    change_form_template = "csplaybooks/admin/play_change_form.html"
     follows = (*_PLAY, "offered_by", "offered_to")
     fields = (
-        "play",
-        "offered_by",
+        "play_link",
+        "owner_then",
         "offered_to",
         "offered_at",
         "expires_at",
@@ -136,7 +154,37 @@ class HandoffAdmin(PartAdmin):
         "reason",
         "handed_over",
     )
-    handed_over = shown("What goes with it", lambda row: _handed_over(row.context))
+    owner_then = shown("Owner then", lambda row: row.offered_by, ordering="offered_by__name")
+    handed_over = shown("What goes with it", lambda row: _handed_over(row.context_seen))
+
+    # Whoever made or got an offer sees it for good, the play only while it is theirs to see.
+    play_link = shown("Play", lambda row: link_to(row.play) if row.play_seen else str(row.play))
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Offers, with whether the person may see their play."""
+        seen = Play.objects.visible_to(request.user).filter(pk=OuterRef("play"))
+        return super().get_queryset(request).annotate(play_seen=Exists(seen))
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The page, with the buttons of the person's side while the offer waits."""
+        offer = context.get("original")
+        if offer is not None and offer.answer == Handoff.Answer.WAITING:
+            plays = self.admin_site.get_model_admin(Play)
+            context |= buttons(plays, request, offer.play, ("accept", "refuse", "take_back"))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """The offer, with what went with it as far as the person may see the account and such things now."""
+        offer: Any = super().get_object(request, *args, **kwargs)
+        if offer is not None:
+            here = Account.objects.visible_to(request.user).filter(pk=offer.play.account_id).exists()
+            hidden = {
+                name
+                for name, right in _NEEDS.items()
+                if not here or not request.user.has_perm(f"csplaybooks_accounts.{right}")
+            }
+            offer.context_seen = {name: said for name, said in offer.context.items() if name not in hidden}
+        return offer
 
 
 @admin.register(Credit)

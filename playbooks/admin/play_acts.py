@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -202,15 +202,12 @@ PLAY_ACTS = (
     PlayAct("pause", "Pause", "Pause selected plays", "paused", PauseForm, _pause),
     PlayAct("resume", "Resume", "Resume selected plays", "resumed", None, _resume),
     PlayAct("offer", "Offer", "Offer selected plays", "offered", OfferForm, _offer),
-    PlayAct("accept", "Accept the offer", "Accept the offers of selected plays", "accepted", None, _accept),
-    PlayAct("refuse", "Refuse the offer", "Refuse the offers of selected plays", "refused", GivenReasonForm, _refuse),
+    PlayAct("accept", "Accept the offer", "Accept the offers of selected plays", "offer accepted", None, _accept),
     PlayAct(
-        "take_back",
-        "Take back",
-        "Take back the offers of selected plays",
-        "taken back",
-        ReasonForm,
-        _take_back,
+        "refuse", "Refuse the offer", "Refuse the offers of selected plays", "offer refused", GivenReasonForm, _refuse
+    ),
+    PlayAct(
+        "take_back", "Take back", "Take back the offers of selected plays", "offer taken back", ReasonForm, _take_back
     ),
     _ending("win", "Mark as won", Outcome.WON),
     _ending("lose", "Mark as lost", Outcome.LOST),
@@ -223,6 +220,22 @@ def acts_on(play: Play, viewer: Any) -> list[PlayAct]:
     """The acts that a person may do on a play as it stands."""
     verbs = set(possible(play, viewer))
     return [act for act in PLAY_ACTS if act.verb in verbs]
+
+
+def buttons(page: Any, request: HttpRequest, play: Play, verbs: Collection[str] | None = None) -> dict[str, Any]:
+    """What a page shows to have the acts as buttons that a person may do on a play; of `verbs` only, where given.
+
+    They are sent to the list of plays, as if this play were ticked there. `page` is that of plays.
+    """
+    return {
+        "acted": play,
+        "acts_at": reverse(f"admin:{Play._meta.app_label}_play_changelist"),
+        "acts": [
+            act
+            for act in acts_on(play, request.user)
+            if (verbs is None or act.verb in verbs) and getattr(page, f"has_{act.permission}_permission")(request)
+        ],
+    }
 
 
 def as_action(act: PlayAct) -> Any:
@@ -242,6 +255,11 @@ def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[An
     if len(plays) > MOST_PLAYS:
         page.message_user(request, f"Choose at most {MOST_PLAYS:,} plays at once.", messages.ERROR)
         return None
+    if not plays:
+        # Since the page was opened they went to somebody else, for one because an offer was taken back.
+        gone = "You do not see what you chose any more, so nothing was done. Was an offer taken back, or answered?"
+        page.message_user(request, gone, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
     data: Mapping[str, Any] = {}
     form = None
     if act.form is not None:
@@ -260,7 +278,9 @@ def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[An
         return _ask(act, page, request, form, plays)
     _tell(act, page, request, plays, answers)
     if _from_play(request, plays):
-        return HttpResponseRedirect(_whence(request, plays))
+        # Who gives a play away may not see it any more.
+        seen = Play.objects.visible_to(request.user).filter(pk__in=plays).exists()
+        return HttpResponseRedirect(_whence(request, plays) if seen else request.get_full_path())
     return None
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 
 from csplaybooks.accounts.admin.record import story_of
-from csplaybooks.accounts.admin.show import account_column, amount_of, money
+from csplaybooks.accounts.admin.show import amount_of, money
 from csplaybooks.accounts.models import Account, TeamMember, TimelineEntry
 from csplaybooks.admin_base import (
     ActAdmin,
@@ -23,6 +23,7 @@ from csplaybooks.admin_base import (
     Export,
     by,
     filled_filter,
+    link_to,
     moment,
     see_also,
     shown,
@@ -32,7 +33,7 @@ from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
 from csplaybooks.playbooks.admin.clocks import promised
 from csplaybooks.playbooks.admin.matches import STUCK, Retry, in_words
-from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, acts_on, as_action
+from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, as_action, buttons
 from csplaybooks.playbooks.models import (
     Clock,
     Handoff,
@@ -152,7 +153,12 @@ class PlayAdmin(Export, Retry, ActAdmin):
     retry_permission = "csplaybooks_playbooks.retry_play"
     change_form_template = "csplaybooks/admin/play_change_form.html"
 
-    account_link = account_column()
+    # Who worked a play sees it after its close, but the account no longer: a link would lead nowhere.
+    account_link = shown(
+        "Account",
+        lambda play: link_to(play.account) if play.account_seen else str(play.account),
+        ordering="account__name",
+    )
     stands = shown("Stage", _stands, ordering="stage")
     found = shown("What was found", lambda play: in_words(play.evidence))
     amount = shown("Worth", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor")
@@ -183,7 +189,10 @@ class PlayAdmin(Export, Retry, ActAdmin):
             return [(None, {"fields": ["account", "playbook", "reason"]})]
         reads_story = request.user.has_perm("csplaybooks_accounts.view_timelineentry")
         return [
-            (None, {"fields": ["account", "playbook", "recipe", "motion", "route", "product", "origin", "reason"]}),
+            (
+                None,
+                {"fields": ["account_link", "playbook", "recipe", "motion", "route", "product", "origin", "reason"]},
+            ),
             ("Why", {"fields": ["found", "amount", "working"]}),
             ("Where it stands", {"fields": ["stage", "state", "owner", "holder", "opened_at", "expires_at"]}),
             ("How it ended", {"fields": ["outcome", "outcome_reason", "closed_at"]}),
@@ -198,7 +207,10 @@ class PlayAdmin(Export, Retry, ActAdmin):
             super()
             .get_queryset(request)
             .defer("playbook__draft")
-            .annotate(next_due_at=Subquery(due.values("due_at")[:1]))
+            .annotate(
+                next_due_at=Subquery(due.values("due_at")[:1]),
+                account_seen=Exists(Account.objects.visible_to(request.user).filter(pk=OuterRef("account"))),
+            )
         )
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -239,9 +251,7 @@ class PlayAdmin(Export, Retry, ActAdmin):
         """The page, with a button for each act that is possible."""
         play = context.get("original")
         if play is not None:
-            context["acts"] = [
-                act for act in acts_on(play, request.user) if getattr(self, f"has_{act.permission}_permission")(request)
-            ]
+            context |= buttons(self, request, play)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

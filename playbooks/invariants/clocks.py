@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -46,13 +45,18 @@ def _events_out_of_order() -> QuerySet[Any]:
 
 
 def _offers_without_clock() -> QuerySet[Any]:
-    """Plays with an offer that waits while no clock of it ticks, or the other way round."""
-    waiting = Handoff.objects.filter(play=OuterRef("pk"), answer=Handoff.Answer.WAITING)
-    ticking = Clock.objects.ticking().filter(play=OuterRef("pk"), target=Clock.Target.HANDOFF_ACCEPTED)
-    rows: QuerySet[Any] = Play.objects.filter(
-        (Exists(waiting) & ~Exists(ticking)) | (~Exists(waiting) & Exists(ticking))
+    """Offers whose clock is not there, is not of their play and time, or ticks after the answer, or not before it."""
+    own = Clock.objects.filter(
+        pk=OuterRef("clock"),
+        play=OuterRef("play"),
+        target=Clock.Target.HANDOFF_ACCEPTED,
+        started_at=OuterRef("offered_at"),
     )
-    return rows
+    ticking = Q(clock__in=Clock.objects.ticking().values("pk"))
+    rows: QuerySet[Any] = Handoff.objects.all()
+    return rows.exclude(
+        Exists(own), Q(answer=Handoff.Answer.WAITING) & ticking | ~Q(answer=Handoff.Answer.WAITING) & ~ticking
+    )
 
 
 def _clocks_unlike_promises(limit: int, chunk: int) -> tuple[int, list[int], str]:
@@ -89,38 +93,34 @@ def _clocks_unlike_intervals(limit: int, chunk: int) -> tuple[int, list[int], st
         last = clocks[-1].pk
         calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
         pauses = pauses_of(clock.play_id for clock in clocks)
-        started = _beginnings({clock.play_id for clock in clocks})
+        owned = dict(
+            Interval.objects.filter(play__in={clock.play_id for clock in clocks}, owner__isnull=False)
+            .order_by()
+            .values("play")
+            .annotate(first=Min("valid_from"))
+            .values_list("play", "first")
+        )
+        offered = dict(Handoff.objects.filter(clock__in=clocks).values_list("clock", "offered_at"))
         edited = dict(Calendar.objects.filter(pk__in=calendars).values_list("pk", "updated_at"))
         for clock in clocks:
-            if not _follows(clock, working_calendar(clock, calendars), pauses[clock.play_id], started, edited):
+            is_offer = clock.target == Clock.Target.HANDOFF_ACCEPTED
+            began = offered.get(clock.pk) if is_offer else owned.get(clock.play_id)
+            if not _follows(clock, working_calendar(clock, calendars), pauses[clock.play_id], began, edited):
                 count += 1
                 wrong += [clock.pk][: limit - len(wrong)]
     return count, wrong, Clock._meta.label
-
-
-def _beginnings(plays: Set[int]) -> dict[tuple[int, int], datetime]:
-    """When the promises of plays begin, by play and number: 0 for those of the play, its offers from 1 on."""
-    owned = Interval.objects.filter(play__in=plays, owner__isnull=False).order_by().values("play")
-    started = {(play, 0): first for play, first in owned.annotate(first=Min("valid_from")).values_list("play", "first")}
-    offers = Handoff.objects.filter(play__in=plays).order_by("pk").values_list("play", "offered_at")
-    numbers: Counter[int] = Counter()
-    for play, offered_at in offers:
-        numbers[play] += 1
-        started[play, numbers[play]] = offered_at
-    return started
 
 
 def _follows(
     clock: Clock,
     calendar: Any,
     pauses: Any,
-    started: Mapping[tuple[int, int], datetime],
+    began: datetime | None,
     edited: Mapping[int | None, datetime],
 ) -> bool:
     if clock.is_stale:
         return True  # it says of itself that it must be recomputed
-    number = clock.number if clock.target == Clock.Target.HANDOFF_ACCEPTED else 0
-    if clock.started_at != started.get((clock.play_id, number)):
+    if clock.started_at != began:
         return False
     excused = clock.excused_at is not None
     due = due_at(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
@@ -149,7 +149,11 @@ INVARIANTS = (
         "What happened on a clock was noticed when it was due or later, and rungs after the breach.",
         _events_out_of_order,
     ),
-    by_query("offers_have_their_clock", "A clock ticks while an offer waits, and no longer.", _offers_without_clock),
+    by_query(
+        "offers_have_their_clock",
+        "Each offer has its clock, which ticks while it waits and no longer.",
+        _offers_without_clock,
+    ),
     Invariant(
         "plays_have_promised_clocks", "A play has the clocks that its playbook promises.", _clocks_unlike_promises
     ),

@@ -92,6 +92,11 @@ def _offers_that_wait_in_vain() -> QuerySet[Any]:
     return rows.filter(~Q(play__state=State.OFFERED) | Q(play__stage=Stage.CLOSED))
 
 
+def _in_the_tray_and_not() -> QuerySet[Any]:
+    """Plays in the tray that somebody works on otherwise: they are closed, paused or on offer."""
+    return Play.objects.filter(Q(stage=Stage.CLOSED) | ~Q(state=State.WORKING), tray_at__isnull=False)
+
+
 def _touches_at_others() -> QuerySet[Any]:
     rows: QuerySet[Any] = Touch.objects.exclude(play__account=F("account"))
     return rows
@@ -136,6 +141,7 @@ INVARIANTS = (
     by_query(
         "offers_wait_on_offered_plays", "An offer waits only while its play is on offer.", _offers_that_wait_in_vain
     ),
+    by_query("tray_holds_what_waits", "What stands in the tray waits for a manager.", _in_the_tray_and_not),
     by_query("touches_at_their_account", "A contact is one with the account of its play.", _touches_at_others),
     by_query("credits_at_their_account", "A play is credited with lines of its own account.", _credits_at_others),
 )

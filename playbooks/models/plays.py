@@ -359,6 +359,20 @@ class Touch(models.Model):
         return f"{self.get_channel_display()} on {self.at:%Y-%m-%d %H:%M}"
 
 
+class HandoffQuerySet(PlayPartQuerySet):
+    """Offers, seen by whoever sees the play, and by both sides and those above them, whatever came of it."""
+
+    def visible_to(self, viewer: Any) -> Self:
+        """Only the offers that `viewer` may see."""
+        from csplaybooks.accounts.visibility import scope_of
+
+        scope = scope_of(viewer)
+        if scope.everything:
+            return self
+        theirs = Q(offered_by__in=scope.members) | Q(offered_to__in=scope.members)
+        return self.filter(Q(play__in=Play.objects.visible_to(viewer).values("pk")) | theirs)
+
+
 class Handoff(models.Model):
     """A play offered from one member to another, and what came of it."""
 
@@ -375,13 +389,21 @@ class Handoff(models.Model):
     offered_by = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+")
     offered_to = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+")
     offered_at = models.DateTimeField()
-    expires_at = models.DateTimeField(null=True, blank=True, help_text="When an offer that still waits lapses.")
+    clock = models.OneToOneField(
+        "csplaybooks_playbooks.Clock", on_delete=models.CASCADE, related_name="handoff", null=True, blank=True
+    )
+    lapse_seconds = models.PositiveIntegerField(
+        default=0, help_text="How long nobody may leave it unanswered, in the hours of its clock."
+    )
+    expires_at = models.DateTimeField(
+        null=True, blank=True, help_text="When an offer that still waits lapses; follows from its clock's calendar."
+    )
     answer = models.CharField(max_length=10, choices=Answer, default=Answer.WAITING)
     answered_at = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=500, blank=True)
     context = models.JSONField(default=dict, help_text="What was handed over in words; frozen.")
 
-    objects: Any = PlayPartQuerySet.as_manager()
+    objects: Any = HandoffQuerySet.as_manager()
 
     class Meta:
         verbose_name = "hand-off"

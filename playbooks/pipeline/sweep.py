@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, Subquery
 
 from csplaybooks.playbooks.acts.handoffs import lapse_offers
 from csplaybooks.playbooks.acts.plays import close_plays, resume_plays
+from csplaybooks.playbooks.clockwork import set_lapses
 from csplaybooks.playbooks.models import Handoff, Interval, Outcome, Pause, Play, Stage, State
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.opening import open_plays
@@ -49,9 +50,15 @@ def expire_plays(*, now: datetime) -> int:
 
 
 def lapse_waiting_offers(*, now: datetime) -> int:
-    """End the offers that nobody has answered in time; answers how many."""
-    due = Handoff.objects.filter(answer=Handoff.Answer.WAITING, expires_at__lte=now).order_by("expires_at", "pk")
-    ids = list(due.values_list("play", flat=True)[:BATCH])
+    """End the offers that nobody has answered in time; answers how many.
+
+    Their time is computed anew first: the calendar may have been edited while the offer was made.
+    """
+    due = Handoff.objects.filter(answer=Handoff.Answer.WAITING, expires_at__lte=now).select_related("clock")
+    offers = list(due.order_by("expires_at", "pk")[:BATCH])
+    if offers:
+        set_lapses(offers)
+    ids = [offer.play_id for offer in offers if offer.expires_at is not None and offer.expires_at <= now]
     answers = lapse_offers(play_ids=ids, now=now) if ids else {}
     return sum(answer is None for answer in answers.values())
 

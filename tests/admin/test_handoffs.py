@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from csplaybooks.accounts.factories import TeamMemberFactory
+from csplaybooks.accounts.factories import ChampionFactory, TeamMemberFactory
+from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.factories import CalendarFactory, PlayFactory
 from csplaybooks.playbooks.models import Handoff, Play
 from tests.admin.conftest import SignIn, permitted
@@ -58,12 +59,12 @@ def test_a_play_goes_from_one_to_the_other(csm, seller, eve, play):
     assert list(asked.context["form"].fields["to"].queryset) == [eve]
     assert told(act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk, note="Be quick")) == ["1 play: offered."]
     # From now on she sees it, and each of the two has the buttons of their side.
-    assert buttons(csm, play) == ["touch", "take_back", "withdraw"]
-    assert buttons(seller, play) == ["touch", "accept", "refuse", "withdraw"]
+    assert buttons(csm, play) == ["touch", "take_back"]
+    assert buttons(seller, play) == ["touch", "accept", "refuse"]
     page = seller.get(url(Handoff, "change", Handoff.objects.get().pk)).content.decode()
     for words in ("18 of 20 seats &lt;in&gt; use", "1,500.00 USD", "Be quick"):
         assert words in page
-    assert told(act(seller, Play, "accept_plays", [play])) == ["1 play: accepted."]
+    assert told(act(seller, Play, "accept_plays", [play])) == ["1 play: offer accepted."]
     play.refresh_from_db()
     assert (play.owner, play.holder, play.state) == (eve, eve, "working")
 
@@ -71,9 +72,9 @@ def test_a_play_goes_from_one_to_the_other(csm, seller, eve, play):
 def test_who_offered_it_cannot_answer(csm, eve, play):
     act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
     (why,) = told(act(csm, Play, "accept_plays", [play]))
-    assert "accept is not possible: that is for Eve or somebody above them; possible: touch, take back" in why
+    assert "accept is not possible: that is for Eve, or somebody above them; possible: touch, take back" in why
     assert told(act(csm, Play, "take_back_plays", [play], perform="1", reason="They called me")) == [
-        "1 play: taken back."
+        "1 play: offer taken back."
     ]
     assert Handoff.objects.get().reason == "They called me"
 
@@ -82,14 +83,66 @@ def test_a_refusal_needs_a_reason(csm, seller, eve, play):
     act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
     refused = act(seller, Play, "refuse_plays", [play], perform="1", reason="")
     assert list(refused.context["form"].errors) == ["reason"]
-    assert told(act(seller, Play, "refuse_plays", [play], perform="1", reason="Too small")) == ["1 play: refused."]
+    assert told(act(seller, Play, "refuse_plays", [play], perform="1", reason="Too small")) == [
+        "1 play: offer refused."
+    ]
     assert (Handoff.objects.get().answer, Handoff.objects.get().reason) == ("refused", "Too small")
 
 
 def test_why_an_offer_cannot_be_made_stands_on_the_form(boss, carla, eve, play):
     own = PlayFactory(owner=eve)
     answer = act(boss, Play, "offer_plays", [own], perform="1", to=eve.pk)
-    assert answer.context["form"].errors == {"to": ["Eve owns one of these plays already: offer it to somebody else."]}
+    assert told(answer) == [f"{own}: Eve owns it already: offer it to somebody else"]
     answer = act(boss, Play, "offer_plays", [play], perform="1", to=carla.pk)
     assert list(answer.context["form"].errors) == ["to"]
     assert not Handoff.objects.exists()
+
+
+def test_an_offer_is_answered_where_it_is_read(csm, seller, eve, play):
+    act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    offer = Handoff.objects.get()
+    page = url(Handoff, "change", offer.pk)
+    assert [each.verb for each in seller.get(page).context["acts"]] == ["accept", "refuse"]
+    assert [each.verb for each in csm.get(page).context["acts"]] == ["take_back"]
+    answer = act(seller, Play, "accept_plays", [play], from_play="1")
+    assert answer.headers["Location"] == url(Play, "change", play.pk)
+    assert "acts" not in seller.get(page).context
+
+
+def test_whoever_refused_is_led_to_what_they_still_see(csm, seller, eve, play):
+    act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    answer = act(seller, Play, "refuse_plays", [play], perform="1", reason="Too small", from_play="1")
+    assert answer.headers["Location"] == url(Play, "changelist")
+    # Their own offers they see for good; of the people at the account no longer anything.
+    page = seller.get(url(Handoff, "change", Handoff.objects.get().pk)).content.decode()
+    assert "Too small" in page
+    assert url(Play, "change", play.pk) not in page
+
+
+def test_an_offer_that_is_gone_is_not_answered_by_silence(csm, seller, eve, play):
+    act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    act(csm, Play, "take_back_plays", [play], perform="1", reason="")
+    for action in ("accept_plays", "refuse_plays"):
+        (said,) = told(act(seller, Play, action, [play], from_play="1"))
+        assert "nothing was done" in said
+
+
+def test_people_of_an_account_are_told_to_those_who_see_it(csm, seller, eve, play):
+    ChampionFactory(account=play.account, name="Jo Diaz")
+    act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    page = url(Handoff, "change", Handoff.objects.get().pk)
+    assert "Jo Diaz" in seller.get(page).content.decode()
+    act(seller, Play, "refuse_plays", [play], perform="1", reason="Too small")
+    assert "Jo Diaz" not in seller.get(page).content.decode()
+    assert "Jo Diaz" in csm.get(page).content.decode()
+
+
+def test_the_account_of_a_closed_play_is_no_link_for_whoever_does_not_see_it(csm, seller, eve, play):
+    act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    act(seller, Play, "accept_plays", [play])
+    account = url(Account, "change", play.account_id)
+    assert account in seller.get(url(Play, "change", play.pk)).content.decode()
+    act(seller, Play, "win_plays", [play], perform="1", reason="")
+    for page in (url(Play, "change", play.pk), url(Play, "changelist")):
+        assert account not in seller.get(page).content.decode()
+        assert account in csm.get(page).content.decode()

@@ -36,7 +36,7 @@ from csplaybooks.playbooks.factories import (
     TouchFactory,
     TriggerFactory,
 )
-from csplaybooks.playbooks.models import ClockEvent, Credit, Interval, Playbook, PlayMatch, Run
+from csplaybooks.playbooks.models import ClockEvent, Credit, Interval, Play, Playbook, PlayMatch, Run
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.signals.factories import IntakeBatchFactory, MeterFactory, ReadingFactory, SignalFactory
 
@@ -256,12 +256,32 @@ def an_offer_of_a_play_that_is_worked() -> int:
     return id_of(HandoffFactory(play=PlayFactory(), offered_to=TeamMemberFactory(ae=True)))
 
 
+def an_offer_of_a_play_that_is_over() -> int:
+    offer = HandoffFactory()
+    Play.objects.update(stage="closed", outcome="lost", closed_at=NOW)
+    return id_of(offer)
+
+
 def an_offer_that_no_clock_measures() -> int:
-    return id_of(HandoffFactory().play)
+    return id_of(HandoffFactory())
 
 
-def a_clock_of_no_offer() -> int:
-    return id_of(ClockFactory(target="handoff_accepted").play)
+def an_offer_whose_clock_ticks_on() -> int:
+    offer = HandoffFactory(answer="accepted", answered_at=NOW)
+    offer.clock = ClockFactory(play=offer.play, target="handoff_accepted", started_at=offer.offered_at)
+    offer.save(update_fields=["clock"])
+    return id_of(offer)
+
+
+def an_answered_offer_of_another_time() -> int:
+    offer = HandoffFactory(answer="accepted", answered_at=NOW)
+    offer.clock = ClockFactory(play=offer.play, target="handoff_accepted", state="met", done_at=NOW, started_at=NOW)
+    offer.save(update_fields=["clock"])
+    return id_of(offer)
+
+
+def a_paused_play_in_the_tray() -> int:
+    return id_of(PlayFactory(state="paused", tray_at=NOW))
 
 
 def a_contact_with_another_account() -> int:
@@ -320,8 +340,13 @@ BREAKERS: dict[str, list[Callable[[], int]]] = {
     "plays_of_their_playbook": [a_play_of_another_playbook],
     "paused_plays_have_reason": [a_pause_without_reason],
     "offered_plays_have_offer": [an_offer_to_nobody, an_offer_of_somebody_else],
-    "offers_wait_on_offered_plays": [an_offer_of_a_play_that_is_worked],
-    "offers_have_their_clock": [an_offer_that_no_clock_measures, a_clock_of_no_offer],
+    "offers_wait_on_offered_plays": [an_offer_of_a_play_that_is_worked, an_offer_of_a_play_that_is_over],
+    "offers_have_their_clock": [
+        an_offer_that_no_clock_measures,
+        an_offer_whose_clock_ticks_on,
+        an_answered_offer_of_another_time,
+    ],
+    "tray_holds_what_waits": [a_paused_play_in_the_tray],
     "touches_at_their_account": [a_contact_with_another_account],
     "credits_at_their_account": [a_credit_for_another_account],
     "breaches_have_their_event": [a_breach_that_no_event_tells, an_event_of_a_breach_that_is_not],

@@ -10,9 +10,10 @@ from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from csplaybooks.accounts.acts.reviews import NewFinding, log_qbr
+from csplaybooks.accounts.acts.reviews import NewFinding, log_qbr, set_finding_status
 from csplaybooks.accounts.factories import ChampionFactory, TeamMemberFactory, UserFactory
-from csplaybooks.accounts.models import TeamMember, TimelineEntry
+from csplaybooks.accounts.models import Finding, TeamMember, TimelineEntry
+from csplaybooks.playbooks.acts.calendars import calendar_changed
 from csplaybooks.playbooks.acts.handoffs import (
     accept_plays,
     lapse_offers,
@@ -22,9 +23,10 @@ from csplaybooks.playbooks.acts.handoffs import (
 )
 from csplaybooks.playbooks.acts.plays import assign_plays, close_plays, log_touch, pause_plays, start_plays
 from csplaybooks.playbooks.factories import DRAFT, CalendarFactory, PlaybookFactory, PlaybookVersionFactory, PlayFactory
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Interval, Play
+from csplaybooks.playbooks.models import Calendar, CalendarDay, Clock, ClockEvent, Handoff, Interval, Play
 from csplaybooks.playbooks.moves import possible
 from csplaybooks.playbooks.pipeline.sweep import expire_plays, lapse_waiting_offers, watch_all, work
+from csplaybooks.playbooks.tasks import sweep
 from tests.playbooks.plays import DAY, HOUR, NOW, broken
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +78,11 @@ def clock_of(play: Play, number: int = 1) -> Clock:
     return Clock.objects.get(play=play, target="handoff_accepted", number=number)
 
 
+def first_touch_of(play: Play) -> str:
+    """What was promised of the play itself goes on, whatever becomes of an offer."""
+    return Clock.objects.get(play=play, target="first_touch").state
+
+
 def test_an_offered_play_is_held_by_whom_it_was_offered_to_and_owned_by_whom_it_was(play, carla, eve):
     offer = offered(play, eve)
     assert stands(play) == ("owned", "offered", "Carla", "Eve")
@@ -97,8 +104,7 @@ def test_who_accepts_owns_and_keeps_the_promise(play, eve):
     offer = Handoff.objects.get()
     assert (offer.answer, offer.answered_at, offer.reason) == ("accepted", NOW + 2 * HOUR, "")
     assert (clock_of(play).state, clock_of(play).done_at) == ("met", NOW + 2 * HOUR)
-    # What was promised of the play goes on.
-    assert Clock.objects.get(play=play, target="first_touch").state == "running"
+    assert first_touch_of(play) == "running"
     assert broken() == []
 
 
@@ -111,6 +117,7 @@ def test_who_refuses_says_why_and_it_goes_back(play, eve):
     offer = Handoff.objects.get()
     assert (offer.answer, offer.reason, offer.answered_at) == ("refused", "Too small for us", NOW + HOUR)
     assert (clock_of(play).state, clock_of(play).next_event_at) == ("cancelled", None)
+    assert first_touch_of(play) == "running"
     assert TimelineEntry.objects.get(kind="play_refuse").text.endswith("Offer refused: Too small for us")
     assert broken() == []
 
@@ -136,6 +143,7 @@ def test_an_offer_that_nobody_answers_goes_to_the_manager(play, eve):
     assert stands(play) == ("owned", "working", "Carla", "Moritz")
     assert Play.objects.get().tray_at == offer.expires_at
     assert (Handoff.objects.get().answer, clock_of(play).state) == ("expired", "missed")
+    assert first_touch_of(play) == "breached"
     assert broken() == []
     assign_plays(play_ids=[play.pk], owner_id=eve.pk, now=offer.expires_at + HOUR)
     assert stands(play) == ("owned", "working", "Eve", "Eve")
@@ -148,10 +156,54 @@ def test_where_the_seller_has_no_manager_it_goes_to_that_of_the_owner_or_back(pl
     offer = offered(play, eve)
     lapse_waiting_offers(now=offer.expires_at)
     assert stands(play)[3] == "Mona"
+    assert Play.objects.get().tray_at == offer.expires_at
     TeamMember.objects.filter(pk=carla.pk).update(manager=None)
     again = offered(play, eve, now=offer.expires_at)
+    # On offer it stands in nobody's tray; and with nobody above them there is none to stand in.
+    assert Play.objects.get().tray_at is None
     lapse_waiting_offers(now=again.expires_at)
     assert stands(play)[3] == "Carla"
+    assert Play.objects.get().tray_at is None
+    assert TimelineEntry.objects.filter(kind="play_lapse").latest("pk").text.endswith("it is back with Carla")
+    assert broken() == []
+
+
+def test_a_manager_who_is_not_there_is_climbed_over(play, eve):
+    moritz = TeamMember.objects.get(name="Moritz")
+    TeamMember.objects.filter(pk=moritz.pk).update(is_active=False, manager=TeamMemberFactory(name="Vera", leads=True))
+    offer = offered(play, eve)
+    lapse_waiting_offers(now=offer.expires_at)
+    assert stands(play)[3] == "Vera"
+
+
+def test_an_offer_lapses_by_the_calendar_as_it_stands(play, eve, office):
+    offer = offered(play, eve)
+    CalendarDay.objects.create(calendar=office, day=(NOW + DAY).date())
+    calendar_changed(calendar_id=office.pk, now=NOW + HOUR)
+    later = Handoff.objects.get().expires_at
+    assert later == offer.expires_at + DAY
+    # And where the edit came so close that it did not see the offer, when its time has come.
+    Handoff.objects.update(expires_at=offer.expires_at)
+    assert lapse_waiting_offers(now=offer.expires_at) == 0
+    assert Handoff.objects.get().expires_at == later
+    watch_all(now=NOW + HOUR)
+    assert clock_of(play).due_at == NOW + 2 * DAY
+    assert lapse_waiting_offers(now=later) == 1
+    assert broken() == []
+
+
+def test_the_sweep_ends_what_nobody_answers(play, eve, time_machine):
+    offer = offered(play, eve)
+    time_machine.move_to(offer.expires_at, tick=False)
+    assert "lapsed: 1" in sweep()
+    assert Handoff.objects.get().answer == "expired"
+
+
+def test_what_waits_in_the_tray_leaves_it_when_somebody_works_on_it(play, eve):
+    offer = offered(play, eve)
+    lapse_waiting_offers(now=offer.expires_at)
+    pause_plays(play_ids=[play.pk], reason="Budget", now=offer.expires_at)
+    assert Play.objects.get().tray_at is None
     assert broken() == []
 
 
@@ -210,12 +262,12 @@ def test_a_contact_made_meanwhile_leaves_the_play_on_offer(play, eve):
     assert broken() == []
 
 
-@pytest.mark.parametrize(("outcome", "answer"), [("withdrawn", "taken_back"), ("expired", "expired")])
-def test_a_play_that_ends_on_offer_ends_its_offer(play, eve, outcome, answer):
+def test_a_play_that_expires_on_offer_ends_its_offer(play, eve):
     offered(play, eve)
-    close_plays(play_ids=[play.pk], outcome=outcome, reason="They left", now=NOW + HOUR)
-    assert (Handoff.objects.get().answer, Handoff.objects.get().answered_at) == (answer, NOW + HOUR)
+    close_plays(play_ids=[play.pk], outcome="expired", now=NOW + HOUR)
+    assert (Handoff.objects.get().answer, Handoff.objects.get().answered_at) == ("expired", NOW + HOUR)
     assert clock_of(play).state == "cancelled"
+    assert stands(play)[:2] == ("closed", "working")
     assert broken() == []
 
 
@@ -239,17 +291,20 @@ def test_only_the_two_sides_and_those_above_them_answer(play, carla, eve):
     for stranger in (carla.user, colleague.user):
         (why,) = accept_plays(play_ids=[play.pk], now=NOW, actor=stranger).values()
         assert why is not None
-        assert why.startswith("accept is not possible: that is for Eve or somebody above them")
+        assert why.startswith("accept is not possible: that is for Eve, or somebody above them")
         assert refuse_plays(play_ids=[play.pk], reason="No", now=NOW, actor=stranger)[play.pk]
     (why,) = take_back_plays(play_ids=[play.pk], now=NOW, actor=eve.user).values()
     assert why is not None
-    assert "take back is not possible: that is for Carla or somebody above them" in why
+    assert "take back is not possible: that is for Carla, or somebody above them" in why
     assert "accept, refuse" in why
     assert stands(play) == ("owned", "offered", "Carla", "Eve")
     play.refresh_from_db()
-    assert set(possible(play, carla.user)) == {"touch", "take_back", "withdraw"}
-    assert set(possible(play, eve.user)) == {"touch", "accept", "refuse", "withdraw"}
-    assert set(possible(play, UserFactory(superuser=True))) == {"touch", "accept", "refuse", "take_back", "withdraw"}
+    assert set(possible(play, carla.user)) == {"touch", "take_back"}
+    assert set(possible(play, eve.user)) == {"touch", "accept", "refuse"}
+    chief = UserFactory(superuser=True)
+    assert set(possible(play, chief)) == {"touch", "accept", "refuse", "take_back"}
+    # To withdraw it would go round the reason that a refusal needs.
+    assert close_plays(play_ids=[play.pk], outcome="withdrawn", now=NOW, actor=eve.user)[play.pk]
     assert accept_plays(play_ids=[play.pk], now=NOW, actor=moritz.user) == {play.pk: None}
     assert stands(play)[2] == "Eve"
 
@@ -283,11 +338,14 @@ def test_to_whom_a_play_cannot_be_offered(play, carla, eve):
         with pytest.raises(ValidationError, match=words):
             offer_plays(play_ids=[play.pk], to_id=to, now=NOW)
     assign_plays(play_ids=[play.pk], owner_id=eve.pk, now=NOW)
-    with pytest.raises(ValidationError, match="Eve owns one of these plays already"):
-        offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW)
+    other = PlayFactory(owner=carla, opened_at=NOW)
+    assert offer_plays(play_ids=[play.pk, other.pk], to_id=eve.pk, now=NOW) == {
+        play.pk: "Eve owns it already: offer it to somebody else",
+        other.pk: None,
+    }
     with pytest.raises(ValidationError, match="NUL"):
         offer_plays(play_ids=[play.pk], to_id=eve.pk, note="a\0b", now=NOW)
-    assert Handoff.objects.count() == 0
+    assert list(Handoff.objects.values_list("play", flat=True)) == [other.pk]
 
 
 def test_without_a_default_calendar_nothing_is_offered(play, eve, office):
@@ -308,14 +366,19 @@ def test_what_is_known_goes_with_the_offer_and_stays_as_it_was(play, carla, eve)
         amount_working={"words": "4 seats at 300"},
     )
     ChampionFactory(account=play.account, name="Jo Diaz", title="Head of Sales", role="economic_buyer")
+    for number in range(12):
+        ChampionFactory(account=play.account, name=f"User {number}", title="", role="user")
+    ChampionFactory(account=play.account, name="Kim Ono", title="", role="champion")
     ChampionFactory(account=play.account, name="Gone", left_on=NOW.date())
     log_qbr(
         account_id=play.account_id,
         held_at=NOW,
-        findings=[NewFinding(kind="goal", text="Roll out in Spain")],
+        findings=[NewFinding(kind="goal", text="Roll out in Spain"), NewFinding(kind="risk", text="Settled")],
         now=NOW,
         actor=carla.user,
     )
+    settled = Finding.objects.get(text="Settled")
+    set_finding_status(finding_ids=[settled.pk], status="settled", effective_at=NOW, now=NOW, actor=carla.user)
     offer = offered(play, eve, note="Call before noon")
     expected = {
         "account": play.account.name,
@@ -323,7 +386,11 @@ def test_what_is_known_goes_with_the_offer_and_stays_as_it_was(play, carla, eve)
         "found": ["18 of 20 seats in use"],
         "worth_minor": 120_000,
         "worked_out": "4 seats at 300",
-        "people": ["Jo Diaz, Head of Sales (Economic buyer)"],
+        "people": [
+            "Jo Diaz, Head of Sales (Economic buyer)",
+            "Kim Ono (Champion)",
+            *[f"User {number} (User)" for number in range(8)],
+        ],
         "findings": ["Goal: Roll out in Spain"],
         "note": "Call before noon",
     }
@@ -359,7 +426,7 @@ def test_an_offer_takes_the_same_number_of_queries_on_one_play_or_many(carla, ev
     first = len(queries)
     with CaptureQueriesContext(connection) as queries:
         assert set(accept_plays(play_ids=ids, now=NOW).values()) == {None}
-    assert (first, len(queries)) == (23, 20)
+    assert (first, len(queries)) == (24, 20)
 
 
 def test_good_and_bad_are_answered_each_for_itself(play, carla, eve):
