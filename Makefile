@@ -24,8 +24,8 @@ BRIEF ?=
 VENV = .venv
 PYTHON = $(VENV)/bin/python
 MANAGE_TESTS = DATABASE_URL=sqlite://:memory: $(PYTHON) manage.py
-# Two at a time; tests that share something costly say so by a group and stay together.
-PYTEST = $(PYTHON) -m pytest --numprocesses 2 --dist loadgroup
+# Two at a time; tests that share something costly stay together: tests/together.py.
+PYTEST = $(PYTHON) -m pytest --numprocesses 2
 WITHOUT_SERVICES = env -u DATABASE_URL -u REDIS_URL
 
 .PHONY: help install demo demo-cluster test check versions format bench pins settings-page docs clean
@@ -79,16 +79,24 @@ docs: $(VENV)/.dev
 	@$(BUILD_DOCS)
 	@echo 'The first page: docs/_build/html/index.html'
 
-check: $(VENV)/.dev .typing
+# In parts, which can be had side by side: make --jobs 2 --output-sync check
+.PHONY: .check-code .check-pages .check-release
+check: .check-code .check-pages .check-release
+
+.check-code: $(VENV)/.dev .typing
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy
 	cd .typing && ../$(VENV)/bin/lint-imports --config ../pyproject.toml
+
+.check-pages: $(VENV)/.dev
 	find templates accounts signals playbooks -name '*.html' -exec $(VENV)/bin/djade --check {} +
 	$(MANAGE_TESTS) check --settings tests.settings --fail-level WARNING
 	$(MANAGE_TESTS) makemigrations --settings tests.settings --check --dry-run
-	! grep -nE '://|--(extra-)?index-url|--find-links' requirements/*.txt
 	$(BUILD_DOCS)
+
+.check-release: $(VENV)/.dev
+	! grep -nE '://|--(extra-)?index-url|--find-links' requirements/*.txt
 	rm -rf build dist *.egg-info
 	$(PYTHON) -m build --no-isolation >/dev/null
 	$(VENV)/bin/check-wheel-contents dist/*.whl

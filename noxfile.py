@@ -3,7 +3,8 @@
     nox                                                     all four sessions, everything, on both databases
     nox -s 'suite-3.11(lowest)' -- --on sqlite              one of them, on one database
     nox -s 'suite-3.13(newest)' -- tests/api -n 0           what follows is pytest's
-    nox -- --on sqlite --brief                              without the tests that start real processes
+    nox -- --on sqlite --brief                              without the tests that start real processes, and with
+                                                            a fourth of the examples that hypothesis tries
 
 Newest is what the package index has today, not the pins of `requirements/`: that is where news breaks first. Lowest are
 the floors that pyproject.toml names, whatever has come since; the tools of the tests are the newest in both.
@@ -82,7 +83,9 @@ def _options(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """What the command line says after `--`: our options, and what is left for pytest."""
     parser = argparse.ArgumentParser(prog="nox --", allow_abbrev=False)
     parser.add_argument("--on", action="append", choices=["sqlite", "postgresql"], help="which database; default both")
-    parser.add_argument("--brief", action="store_true", help="leave out the tests that start real processes")
+    parser.add_argument(
+        "--brief", action="store_true", help="without the tests that start real processes, and with fewer examples"
+    )
     return parser.parse_known_args(words)
 
 
@@ -104,8 +107,8 @@ def suite(session: nox.Session, dependencies: str) -> None:
     # Not the package itself: the tests ask the checkout, and have the wheel built where they ask the wheel.
     session.install("--quiet", "--upgrade", f"--requirement={pins}", "--group=test")
 
-    tests = [f"--ignore={path}" for path in PROCESSES if options.brief]
-    pytest = ["python", "-m", "pytest", "--numprocesses=2", "--dist=loadgroup", *tests, *for_pytest]
+    tests = ["--hypothesis-profile=brief", *(f"--ignore={path}" for path in PROCESSES)] if options.brief else []
+    pytest = ["python", "-m", "pytest", "--numprocesses=2", *tests, *for_pytest]
     environment = {
         # Leaks and what Python only whispers about are warnings too, and so errors; also in the programs that tests
         # start with this environment.

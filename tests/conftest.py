@@ -8,13 +8,18 @@ import hypothesis
 import pytest
 from django.conf import settings
 
+from tests.together import place_of, pytest_xdist_make_scheduler
+
+__all__ = ["pytest_xdist_make_scheduler"]
+
 # No deadline: on a busy machine it measures the neighbours. CI asks the same questions each time, so that a change is
 # judged by what it changed; new ones are looked for wherever people run the tests.
 hypothesis.settings.register_profile(
     "csplaybooks", deadline=None, print_blob=True, derandomize=bool(os.environ.get("CI"))
 )
 hypothesis.settings.load_profile("csplaybooks")
-
+# Where the same is asked in full on other versions: see `tests.examples`.
+hypothesis.settings.register_profile("brief", hypothesis.settings.get_profile("csplaybooks"), max_examples=25)
 
 #: Folders and files whose answers do not depend on the database. They are run on SQLite alone; what they read is asked
 #: of PostgreSQL by the tests of the rooms.
@@ -32,7 +37,10 @@ ANY_DATABASE = (
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what is marked ``postgresql`` on SQLite, and what asks nothing of the database on PostgreSQL."""
+    """Skip what is marked ``postgresql`` on SQLite, and what asks nothing of the database on PostgreSQL.
+
+    What takes long begins first, and groups stay together.
+    """
     on_postgresql = settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql"
     needs_postgresql = pytest.mark.skip(reason="needs PostgreSQL")
     once = pytest.mark.skip(reason="the same on every database: run on SQLite")
@@ -42,5 +50,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not on_postgresql:
             if item.get_closest_marker("postgresql"):
                 item.add_marker(needs_postgresql)
-        elif not by_name and item.path.relative_to(config.rootpath).as_posix().startswith(ANY_DATABASE):
+        elif not by_name and (item.get_closest_marker("any_database") or item.nodeid.startswith(ANY_DATABASE)):
             item.add_marker(once)
+    items.sort(key=lambda item: place_of(item.nodeid))

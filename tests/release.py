@@ -44,7 +44,7 @@ def built_release(temporary: pytest.TempPathFactory) -> Release:
     """The release; built by the first who asks, as `python -m build` does: the sdist, and the wheel out of that.
 
     From a copy, since a build in place would leave files behind and pick up what earlier ones left. Tests that use it
-    stand in the xdist group `release`, so that one process builds it once.
+    are of the group `release` in `tests.together`, so that one process builds it once.
     """
     if not _built:
         names = files_of_the_checkout()

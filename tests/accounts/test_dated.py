@@ -31,6 +31,7 @@ from csplaybooks.accounts.models import (
     FindingState,
     PlanLimit,
 )
+from tests.examples import examples
 
 pytestmark = pytest.mark.django_db
 
@@ -322,7 +323,7 @@ def assert_no_overlap(model: Any, **key: Any) -> None:
 
 
 @given(news=st.lists(st.tuples(st.sampled_from(MOMENTS), st.sampled_from(["Ada", "Bob", None])), max_size=8))
-@hypothesis.settings(max_examples=40)
+@hypothesis.settings(max_examples=examples(40))
 def test_rows_say_what_a_dict_of_moments_says_and_the_past_stays_known(
     news: list[tuple[int, str | None]],
 ) -> None:
@@ -359,7 +360,7 @@ FACTS_NEWS = st.fixed_dictionaries(
 
 
 @given(news=st.lists(st.tuples(st.sampled_from(MOMENTS), FACTS_NEWS), max_size=8))
-@hypothesis.settings(max_examples=40)
+@hypothesis.settings(max_examples=examples(40))
 def test_each_fact_has_a_history_of_its_own(news: list[tuple[int, dict[str, Any]]]) -> None:
     account = BareAccountFactory()
     names = {"segment": "", "region": "", "head_count": None}

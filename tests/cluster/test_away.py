@@ -19,12 +19,7 @@ from tests.crash.clusters import wait_until
 from tests.crash.company import MOTIONS, assert_all_once, make_company, readings, signals, waiting
 from tests.redis import Redis
 
-pytestmark = [
-    pytest.mark.postgresql,
-    pytest.mark.django_db(transaction=True),
-    # Programs that want the machine to themselves.
-    pytest.mark.xdist_group("programs"),
-]
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 #: Longer than a cluster waits before it asks a broker again that failed it: ten seconds.
 PATIENCE = 60

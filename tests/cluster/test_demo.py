@@ -18,14 +18,10 @@ from tests.cluster.demo import CHECKOUT, CLUSTERS, WEBS
 from tests.crash.clusters import is_dead, wait_until
 from tests.redis import require_binary
 
-pytestmark = [
-    # Programs that want the machine to themselves.
-    pytest.mark.xdist_group("programs"),
-    pytest.mark.skipif(
-        settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql",
-        reason="has its own PostgreSQL, and runs once, beside the tests on SQLite",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql",
+    reason="has its own PostgreSQL, and runs once, beside the tests on SQLite",
+)
 
 PATIENCE = 180
 

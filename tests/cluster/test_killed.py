@@ -21,12 +21,7 @@ from tests.cluster.site import Senders, Site
 from tests.crash.clusters import wait_until
 from tests.crash.company import MOTIONS, assert_all_once, attempts, make_company, readings, signals, waiting
 
-pytestmark = [
-    pytest.mark.postgresql,
-    pytest.mark.django_db(transaction=True),
-    # Programs that want the machine to themselves.
-    pytest.mark.xdist_group("programs"),
-]
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 ACCOUNTS = 1000
 #: Accounts whose signals come in one request.

@@ -21,12 +21,15 @@ from tests.postgres import end_with_parent
 PATIENCE = 30
 
 
-def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = PATIENCE) -> Any:
-    """The first true answer of `condition`. Raises AssertionError, saying what was waited for, when there is none."""
+def wait_until(condition: Callable[[], Any], *, what: str, seconds: float = PATIENCE, every: float = 0.02) -> Any:
+    """The first true answer of `condition`. Raises AssertionError, saying what was waited for, when there is none.
+
+    `every` are the seconds between two looks: more for what is dear to ask and takes its time.
+    """
     give_up = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < give_up, f"waited {seconds} seconds for {what}"
-        time.sleep(0.02)  # between two looks
+        time.sleep(every)
     return answer
 
 

@@ -147,7 +147,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
         demo.end()
 
 
-@pytest.mark.xdist_group("programs")
+@pytest.mark.any_database
 def test_demo_from_an_empty_database_to_an_owned_play_and_back(start: Callable[..., Demo]) -> None:
     demo = start("--accounts", "6")
     printed = demo.ready()
@@ -199,7 +199,7 @@ def test_demo_from_an_empty_database_to_an_owned_play_and_back(start: Callable[.
     assert [process for process in again.family if process.is_running()] == []
 
 
-@pytest.mark.xdist_group("programs")
+@pytest.mark.any_database
 def test_live_customers_open_plays_before_ones_eyes(start: Callable[..., Demo]) -> None:
     demo = start("--accounts", "40")
     printed = demo.ready()
@@ -227,7 +227,7 @@ def test_live_customers_open_plays_before_ones_eyes(start: Callable[..., Demo]) 
     assert live_programs(still) == []
 
 
-@pytest.mark.xdist_group("programs")
+@pytest.mark.any_database
 def test_ending_the_demo_while_it_makes_the_company_leaves_nothing_half_made(start: Callable[..., Demo]) -> None:
     demo = start("--accounts", "200")
     wait_for(lambda: "Making a sample company" in demo.said.read_text())
@@ -243,7 +243,7 @@ def test_ending_the_demo_while_it_makes_the_company_leaves_nothing_half_made(sta
     assert "Made: 2 accounts" in whole.said.read_text()
 
 
-@pytest.mark.xdist_group("programs")
+@pytest.mark.any_database
 def test_programs_end_with_all_they_started_even_if_they_will_not() -> None:
     programs = Programs()
     stubborn = (
@@ -290,7 +290,6 @@ def test_a_second_demo_on_the_database_is_refused_before_it_touches_anything(
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.xdist_group("programs")
 def test_the_lock_ends_with_its_process_even_when_that_is_killed(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     holder = (

@@ -44,13 +44,12 @@ from csplaybooks.signals.models import IntakeBatch, Reading, Signal
 #: A Sunday, at night.
 SUNDAY = datetime(2026, 11, 22, 23, 30, 15, 250, tzinfo=UTC)
 
-# One process makes it, and it is gone after the last test of this file.
-pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("grown_up")]
+pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(scope="module")
 def grown_up(django_db_setup: None, django_db_blocker: Any) -> Iterator[Told]:
-    """The whole company, made once for the tests that only look at it."""
+    """The whole company, made once for the tests that only look at it, which `tests.together` keeps in one process."""
     with django_db_blocker.unblock(), transaction.atomic():
         yield make_company(now=SUNDAY)
         transaction.set_rollback(True)

@@ -20,14 +20,10 @@ from tests.deploy.image import Image
 from tests.postgres import free_port
 from tests.release import CHECKOUT, built_release
 
-pytestmark = [
-    # One build for all who look into it.
-    pytest.mark.xdist_group("release"),
-    pytest.mark.skipif(
-        settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql",
-        reason="runs once, beside the tests on SQLite",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql",
+    reason="runs once, beside the tests on SQLite",
+)
 
 PATIENCE = 90
 

@@ -14,7 +14,6 @@ import pytest
 from tests.docs.page import DOCS
 
 pytest.importorskip("sphinx", reason="the tools of the documentation are not installed")
-pytestmark = pytest.mark.xdist_group("docs")
 
 
 class _Reader(HTMLParser):

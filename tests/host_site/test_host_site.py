@@ -21,14 +21,10 @@ from tests.host_site.host import EMAIL, PASSWORD, Host, environment_with, wait_f
 from tests.host_site.pages import Visitor
 from tests.release import built_release
 
-pytestmark = [
-    # One build, with tests/packaging, and one environment.
-    pytest.mark.xdist_group("release"),
-    pytest.mark.skipif(
-        settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql",
-        reason="runs once, beside the tests on SQLite, and on PostgreSQL by itself",
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    settings.DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql",
+    reason="runs once, beside the tests on SQLite, and on PostgreSQL by itself",
+)
 
 #: What the names of each kind have to begin with. Constraints and indexes have but 30 characters.
 PREFIXES = {

@@ -157,7 +157,7 @@ def test_the_monitor_is_killed(site: Site) -> None:
 
     # The broker tells after `timeout` x 3: by then it is done, or somebody has died.
     names = ["clusters"] if site.on_redis else ["clusters", "unreported_tasks"]
-    red = wait_until(lambda: site.red_in_a_minute(*names), what="red", seconds=60)
+    red = wait_until(lambda: site.red_in_a_minute(*names), what="red", seconds=60, every=0.5)
     assert "its monitor is dead" in red["clusters"]["seen"]
     assert {finding["mend"][: len(RESTART)] for finding in red.values()} == {RESTART}
     if not site.on_redis:

@@ -18,9 +18,6 @@ OURS_ALONE = {".gitignore", ".ci/run", "MANIFEST.in"}
 #: What a build adds to an sdist.
 OF_THE_BUILD = {"PKG-INFO", "setup.cfg"}
 
-# One build for all of them, and for the host site.
-pytestmark = pytest.mark.xdist_group("release")
-
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:

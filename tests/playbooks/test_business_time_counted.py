@@ -20,6 +20,7 @@ from csplaybooks.playbooks.business_time import (
     moment_at_share,
     next_opening,
 )
+from tests.examples import examples
 from tests.playbooks.business_calendars import MICROSECOND, MINUTE, ZERO, blocks
 
 # Zones with odd changes, and a moment around which each has one (or a date that was skipped).
@@ -118,7 +119,7 @@ def without_pauses(flags: list[bool], spans: list[tuple[int, int | None]]) -> li
     return left
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     scene=scenes(),
     wall_clock=st.sampled_from([False] * 9 + [True]),
@@ -167,7 +168,7 @@ def surely_due(
     return due
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(scene=scenes(), start=instants, duration=durations, more=durations, later=durations, spans=finite_pauses)
 def test_due_times_and_elapsed_time_undo_each_other(
     scene: tuple[BusinessCalendar, datetime],
@@ -196,7 +197,7 @@ def test_due_times_and_elapsed_time_undo_each_other(
     assert moments == sorted(moments, key=lambda share: share or moment)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     scene=scenes(),
     cuts=st.lists(instants, min_size=3, max_size=3),
@@ -218,7 +219,7 @@ def test_elapsed_time_adds_up(
     assert elapsed(hours_of, first, last, [(first, last)]) == ZERO
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(scene=scenes(), start=instants, duration=durations, spans=pause_minutes, data=st.data())
 def test_the_union_of_pauses_is_what_counts(
     scene: tuple[BusinessCalendar, datetime],

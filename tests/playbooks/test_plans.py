@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from csplaybooks.accounts.factories import START
 from csplaybooks.playbooks.evaluator import TriggerVersion, compile_query, evaluate
@@ -19,12 +20,22 @@ ACCOUNTS = 2_000
 SIGNALS = 200_000
 READINGS = 40_000
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db, pytest.mark.xdist_group("plans")]
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
 
-@pytest.fixture
-def much(db: None) -> Known:
-    """A year of signals and readings, made by the database itself; nothing open that a run was not told."""
+@pytest.fixture(scope="module")
+def much(django_db_setup: None, django_db_blocker: Any) -> Iterator[Known]:
+    """A year of signals and readings, made once for all tests of this file, and undone after them."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        known = _make_much()
+        # Now, or the end of each test would look up again what every row points at.
+        connection.check_constraints()
+        yield known
+        transaction.set_rollback(True)
+
+
+def _make_much() -> Known:
+    """Made by the database itself; nothing is open that a run was not told."""
     load_starter_catalogue(now=NOW)
     source = SourceFactory().pk
     batch = IntakeBatchFactory(seen_by_run=1).pk

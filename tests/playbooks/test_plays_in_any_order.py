@@ -26,6 +26,7 @@ from csplaybooks.playbooks.acts.plays import (
 from csplaybooks.playbooks.factories import CalendarFactory, PlaybookFactory, PlaybookVersionFactory
 from csplaybooks.playbooks.models import Play
 from csplaybooks.playbooks.pipeline.sweep import expire_plays, lapse_waiting_offers, wake_plays, watch_all, work
+from tests.examples import examples
 from tests.playbooks.plays import DAY, HOUR, NOW, broken
 
 pytestmark = pytest.mark.django_db
@@ -42,7 +43,7 @@ CLOSING = ["won", "declined", "withdrawn", "expire"]
 DEEDS = st.sampled_from([*OPENING, *WORKING, *OFFERING, *CLOSING, "watch", "watch", "wake"])
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.too_slow])
 @given(deeds=st.lists(st.tuples(DEEDS, SECONDS, st.integers(0, 2)), min_size=5, max_size=30))
 def test_whatever_is_done_at_whatever_time_all_invariants_hold(deeds: list[tuple[str, int, int]]) -> None:
     with transaction.atomic():

@@ -15,6 +15,7 @@ from csplaybooks.playbooks.models import Match, Playbook
 from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.rounds import run_next_part
 from csplaybooks.playbooks.runs import run_triggers
+from tests.examples import examples
 from tests.playbooks.inputs import DAY, NOW, account, assert_all_runs_replay, gate_hits, seats
 
 NAMES = ("acme", "bolt", "core")
@@ -36,7 +37,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=steps)
 def test_every_run_replays_exactly_whatever_happened_later(library, steps):
     with transaction.atomic(), pokes_silenced():

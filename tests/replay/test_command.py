@@ -48,6 +48,7 @@ def unblocked(django_db_blocker: Any) -> Iterator[None]:
         yield
 
 
+@pytest.mark.any_database
 @pytest.mark.django_db
 def test_last_line_is_the_contract_and_nothing_is_left(
     small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -71,6 +72,7 @@ def test_last_line_is_the_contract_and_nothing_is_left(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("unblocked")
 def test_named_database_is_kept_and_not_taken_twice(small: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.sqlite3"
@@ -180,6 +182,7 @@ def test_broken_invariants_end_it_with_an_error(small: Path, monkeypatch: pytest
         run(small)
 
 
+@pytest.mark.any_database
 @pytest.mark.usefixtures("unblocked")
 @time_machine.travel(START + timedelta(days=3, hours=11), tick=False)
 def test_rows_later_than_now_are_refused_and_do_not_move_the_clock(tmp_path: Path) -> None:

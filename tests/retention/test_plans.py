@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.playbooks.factories import RunFactory
@@ -19,13 +20,27 @@ from csplaybooks.signals.models import Meter, SignalType
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 ROWS = 100_000
 
-pytestmark = [pytest.mark.postgresql, pytest.mark.django_db, pytest.mark.xdist_group("plans")]
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+
+@pytest.fixture(scope="module")
+def much(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """A year of signals and readings in many batches, made once for all tests of this file, and undone after them."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        _make_much()
+        # Now, or the end of each test would look up again what every row points at.
+        connection.check_constraints()
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture(autouse=True)
-def much(settings: Any) -> None:
-    """A year of signals and readings in many batches, of which 350 days are kept."""
+def much_is_kept(much: None, settings: Any) -> None:
+    """350 days of it."""
     settings.CSPLAYBOOKS = {"RETENTION_DAYS": 350}
+
+
+def _make_much() -> None:
     load_starter_catalogue(now=NOW)
     source, run = SourceFactory().pk, RunFactory().pk
     kinds = [min(model.objects.values_list("pk", flat=True)) for model in (SignalType, Meter)]

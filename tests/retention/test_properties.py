@@ -20,6 +20,7 @@ from csplaybooks.playbooks.models import Run
 from csplaybooks.signals.acts.pruning import prune_events
 from csplaybooks.signals.horizon import pruned_before, to_prune_before
 from csplaybooks.signals.models import IntakeBatch, Meter, Reading, Signal
+from tests.examples import examples
 from tests.retention.history import (
     Told,
     doomed,
@@ -111,7 +112,7 @@ READINGS = Kind(
 
 
 @pytest.mark.parametrize("kind", [pytest.param(SIGNALS, id="signals"), pytest.param(READINGS, id="readings")])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     history=histories(),
     claimed=CLAIMED,
