@@ -20,7 +20,8 @@ import yaml
 from csplaybooks.accounts.models import Lifecycle, Motion, Segment
 from csplaybooks.playbooks.guards import guards
 from csplaybooks.playbooks.measures import measures
-from csplaybooks.playbooks.measures.base import threshold
+from csplaybooks.playbooks.measures.base import comparison, threshold
+from csplaybooks.playbooks.measures.facts import TAGS
 from csplaybooks.playbooks.models import Route
 from csplaybooks.playbooks.targets import TARGETS_SCHEMA, fill_in_targets, target_errors
 from csplaybooks.signals.models import Strength
@@ -155,6 +156,7 @@ def document_schema() -> dict[str, Any]:
                     "lifecycles": {"type": "array", "items": {"enum": list(Lifecycle.values)}, "minItems": 1},
                     "regions": {"type": "array", "items": {"type": "string"}, "minItems": 1},
                     "plans": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+                    "tags": dict(TAGS),
                 },
             },
             "triggers": {
@@ -347,8 +349,8 @@ def _in_words(error: jsonschema.ValidationError) -> str:
             return f"{shown} is not possible here, only {wanted}"
         case "enum":
             return f"{shown} is not one of {', '.join(str(choice) for choice in wanted)}"
-        case "oneOf" if {"required": ["at_least"]} in wanted:
-            return "exactly one of at_least and above is needed"
+        case "oneOf" if all(list(choice) == ["required"] for choice in wanted):
+            return f"exactly one of {', '.join(choice['required'][0] for choice in wanted)} is needed"
         case "pattern" if wanted == _KEY["pattern"]:
             return f"{shown} is no key: small letters, digits and underscores, a letter first, at most 80"
         case "pattern" if wanted.startswith(r"^\d{4}-"):
@@ -395,11 +397,14 @@ def _rule_errors(document: dict[str, Any]) -> Iterable[tuple[str, str]]:
             if key in keys[:index]:
                 yield f"{name}/{index}/key", f"the key {key} stands twice"
     for path, condition in _conditions(document):
-        decimals = measures()[condition["measure"]].threshold_decimals
-        name = "at_least" if "at_least" in condition else "above"
+        measure = measures()[condition["measure"]]
+        decimals = measure.threshold_decimals
         # Not `multipleOf` in the schema: it divides floats, and 1.001 is no multiple of 0.001 then.
         if decimals is not None and threshold(condition) % Decimal(1).scaleb(-decimals):
+            name = comparison(condition)
             yield f"{path}/{name}", f"{condition[name]} has more than {decimals} decimals"
+        for name, problem in measure.problems(condition):
+            yield f"{path}/{name}", problem
     yield from target_errors(document["targets"])
     for index, rule in enumerate(document["routes"]):
         last = index == len(document["routes"]) - 1
@@ -446,6 +451,8 @@ def names_used(document: dict[str, Any]) -> NamesUsed:
                 names.meters.setdefault(key, f"{path}/{setting}")
         for key in condition.get("products", []):
             names.products.setdefault(key, f"{path}/products")
+        for key in condition.get("plans", []):
+            names.plans.setdefault(key, f"{path}/plans")
     amount = document["amount"]
     for key in amount.get("meters", []):
         names.meters.setdefault(key, "amount/meters")

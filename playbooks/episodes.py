@@ -17,7 +17,7 @@ from django.db.models import Case, CharField, F, Value, When
 from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
 from csplaybooks.playbooks.guards import Admitted, Question, judge_matches
-from csplaybooks.playbooks.measures import Known
+from csplaybooks.playbooks.measures import Known, uses_catalogue
 from csplaybooks.playbooks.models import Match, Playbook, PlaybookVersion, Run
 from csplaybooks.playbooks.models.matches import MatchQuerySet
 from csplaybooks.playbooks.pokes import poke
@@ -42,11 +42,13 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
     `run` is the newest row, with kind, round and moment set; it is saved whole. A playbook that cannot be evaluated
     keeps its matches as they were and stands in the run's `errors`; the others go on.
     """
-    known = Known.now(mark=run.pk)
+    versions = running_versions()
+    asked = [trigger.definition for _, triggers in versions for trigger in triggers]
+    known = Known.now(mark=run.pk, catalogue=any(uses_catalogue(definition) for definition in asked))
     counts: dict[str, dict[str, int]] = {}
     admitted: Admitted = {}
     standing = _standing(accounts)
-    for version, triggers in running_versions():
+    for version, triggers in versions:
         open_ids = {t.trigger_id: standing.pop(t.trigger_id, {}) for t in triggers}
         try:
             with transaction.atomic():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, Value, When
@@ -16,6 +16,7 @@ from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, 
 from csplaybooks.accounts.models import Account, AccountFacts, Entitlement
 from csplaybooks.playbooks.compiled import ask
 from csplaybooks.playbooks.measures import Known, Moment, get_measure
+from csplaybooks.playbooks.measures.facts import TaggedAnyOf
 from csplaybooks.playbooks.models import PlaybookVersion
 from csplaybooks.playbooks.reach import require_kept
 
@@ -125,9 +126,12 @@ def audience_q(audience: Mapping[str, Any], moment: Moment) -> Q:
         if name in audience
     }
     mark = moment.known.mark
-    if facts:
+    if facts or "tags" in audience:
         holding = AccountFacts.objects.holding_at(moment.as_of, mark).filter(account=OuterRef("pk"))
-        conditions &= Q(Exists(holding.filter(**{f"{column}__in": values for column, values in facts.items()})))
+        fitting = holding.filter(**{f"{column}__in": values for column, values in facts.items()})
+        if "tags" in audience:
+            fitting = fitting.filter(TaggedAnyOf(audience["tags"]))
+        conditions &= Q(Exists(fitting))
     if "plans" in audience:
         held = Entitlement.objects.holding_at(moment.as_of, mark).filter(account=OuterRef("pk"))
         conditions &= Q(Exists(held.filter(plan__key__in=audience["plans"])))
@@ -135,4 +139,5 @@ def audience_q(audience: Mapping[str, Any], moment: Moment) -> Q:
 
 
 def _storable(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value
+    # A moment is a day as well.
+    return value.isoformat() if isinstance(value, date) else value

@@ -211,7 +211,8 @@ def judge_held(*, now: datetime) -> int:
         last = Run.objects.newest()
         if lease is None or last is None:
             return 0
-        known = Known.now(mark=last.pk)
+        # Guards ask nothing of what is sold.
+        known = Known.now(mark=last.pk, catalogue=False)
         asked = set(held.order_by().values_list("trigger", flat=True).distinct())
         freed = 0
         admitted: Admitted = {}

@@ -29,7 +29,13 @@ PRODUCTS = Table(model=Product, fields=("key", "name", "is_base", "list_price_mi
 PLANS = Table(
     model=Plan,
     fields=("product", "key", "name", "rank", "price_minor", "seat_price_minor", "next_plan"),
+    tells=dict.fromkeys(("product", "rank", "next_plan"), "plan_changed"),
     rule=_leads_upwards,
 )
 
-FEATURES = Table(model=Feature, fields=("product", "key", "name", "least_plan"))
+#: What triggers ask of features and plans holds from the run on that is told of it; runs keep what they used.
+FEATURES = Table(
+    model=Feature,
+    fields=("product", "key", "name", "least_plan", "area"),
+    tells=dict.fromkeys(("product", "least_plan", "area"), "feature_changed"),
+)

@@ -152,13 +152,13 @@ class FeatureAdmin(TableAdmin):
     """Features, and the least plan that opens each."""
 
     table = FEATURES
-    list_display = ("name", "key", "product", "least_plan")
+    list_display = ("name", "key", "product", "least_plan", "area")
     list_filter = ("product", "least_plan")
     follows = ("product", "least_plan")
-    search_fields = ("name", "key")
-    search_help_text = "A part of the name or of the key."
+    search_fields = ("name", "key", "area")
+    search_help_text = "A part of the name, of the key or of the area."
     autocomplete_fields = ("product", "least_plan")
-    fields = ("product", "key", "name", "least_plan")
+    fields = ("product", "key", "name", "least_plan", "area")
     fixed_fields = ("key",)
 
 

@@ -92,12 +92,15 @@ class PlanLimit(PeriodRow):
 
 
 class Feature(Versioned):
-    """A feature of a product, gated by a least plan."""
+    """A feature of a product, gated by a least plan. Signals name it by its key."""
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="features")
     key = models.SlugField(max_length=100, unique=True)
     name = models.CharField(max_length=200)
     least_plan = models.ForeignKey(Plan, on_delete=models.SET_NULL, related_name="features", null=True, blank=True)
+    area = models.CharField(
+        max_length=100, blank=True, help_text="The part of the product that it belongs to, such as reporting."
+    )
 
     objects: Any = CatalogueQuerySet.as_manager()
 

@@ -165,7 +165,7 @@ def _gate(random: Random, known: _Known) -> list[Mapping[str, Any]]:
     if max(known.share(meter) for meter in ("seats", "api_calls", "storage")) <= _USE:
         return []
     place = [key for key, *_ in PLANS].index(known.plan)
-    feature = random.choice([(key, name) for key, name, least in FEATURES if least > place])
+    feature = random.choice([(key, name) for key, name, least, _ in FEATURES if least > place])
     hits = [
         {"type": "feature_gate_hit", "actor": f"u-{random.randint(1, 20)}", "properties": {"feature": feature[0]}}
         for _ in range(3)

@@ -35,15 +35,20 @@ PLANS: tuple[tuple[str, str, int, int, int, int], ...] = (
     ("enterprise", "Enterprise", 399_000, 4_500, 2_000_000, 5_000),
 )
 _PRODUCTS = (("analytics", "Analytics", 50_000), ("automation", "Automation", 75_000), ("vault", "Vault", 90_000))
-#: Key, name, and the place of the least plan that has it.
+#: Key, name, the place of the least plan that has it, and its area.
 FEATURES = (
-    ("dashboards", "Dashboards", 0),
-    ("approvals", "Approvals", 1),
-    ("guest-access", "Guest access", 1),
-    ("single-sign-on", "Single sign-on", 2),
-    ("audit-log", "Audit log", 2),
-    ("custom-roles", "Custom roles", 2),
-    ("data-residency", "Data residency", 3),
+    ("boards", "Boards", 0, "work"),
+    ("dashboards", "Dashboards", 0, "reporting"),
+    ("exports", "Exports", 0, "reporting"),
+    ("forms", "Forms", 0, "work"),
+    ("mobile", "Mobile", 0, "work"),
+    ("search", "Search", 0, "work"),
+    ("approvals", "Approvals", 1, "collaboration"),
+    ("guest-access", "Guest access", 1, "collaboration"),
+    ("single-sign-on", "Single sign-on", 2, "administration"),
+    ("audit-log", "Audit log", 2, "administration"),
+    ("custom-roles", "Custom roles", 2, "administration"),
+    ("data-residency", "Data residency", 3, "administration"),
 )
 
 
@@ -97,8 +102,8 @@ def make_vendor(*, start: datetime, now: datetime) -> Vendor:
             plans[-1].next_plan = plan
             plans[-1].save(update_fields=["next_plan"])
         plans.append(plan)
-    for key, name, least in FEATURES:
-        FeatureFactory(key=key, name=name, least_plan=plans[least], updated_at=start)
+    for key, name, least, area in FEATURES:
+        FeatureFactory(key=key, name=name, least_plan=plans[least], area=area, updated_at=start)
     limits = []
     for plan, (*_, api_calls, storage) in zip(plans, PLANS, strict=True):
         limits.append(NewPlanLimit(plan_id=plan.pk, meter_key="api_calls", limit_milli=api_calls * 1000))
@@ -116,7 +121,7 @@ def make_vendor(*, start: datetime, now: datetime) -> Vendor:
             ProductFactory(key=key, name=name, list_price_minor=price, updated_at=start)
             for key, name, price in _PRODUCTS
         ),
-        gated=tuple(tuple(key for key, _, least in FEATURES if least > place) for place in range(len(PLANS))),
+        gated=tuple(tuple(key for key, _, least, _ in FEATURES if least > place) for place in range(len(PLANS))),
     )
 
 

@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from csplaybooks.playbooks.measures.base import Compiled, Known, Measure, Moment
-from csplaybooks.playbooks.measures.readings import AmountOverLimit, ShareOfLimit
+from csplaybooks.playbooks.measures.catalogue import NewArea, NextTierTouched, UnheldFeatures
+from csplaybooks.playbooks.measures.dates import DaysToRenewal, Season, Tenure, TimeToFirstValue
+from csplaybooks.playbooks.measures.facts import HeadCount, InSegment, Tagged
+from csplaybooks.playbooks.measures.holdings import PlanHeld, ProductHeld
+from csplaybooks.playbooks.measures.levels import LevelChange
+from csplaybooks.playbooks.measures.readings import AmountOverLimit, Level, ShareOfLimit
 from csplaybooks.playbooks.measures.relationships import ChampionChanged, OpenGap
-from csplaybooks.playbooks.measures.signals import SignalCount
+from csplaybooks.playbooks.measures.signals import DaysSince, DistinctCount, SignalCount, SignalGrowth
 
 __all__ = [
     "AmountOverLimit",
     "ChampionChanged",
     "Compiled",
+    "DaysSince",
+    "DaysToRenewal",
+    "DistinctCount",
+    "HeadCount",
+    "InSegment",
     "Known",
+    "Level",
+    "LevelChange",
     "Measure",
     "Moment",
+    "NewArea",
+    "NextTierTouched",
     "OpenGap",
+    "PlanHeld",
+    "ProductHeld",
+    "Season",
     "ShareOfLimit",
     "SignalCount",
+    "SignalGrowth",
+    "Tagged",
+    "Tenure",
+    "TimeToFirstValue",
+    "UnheldFeatures",
     "get_measure",
     "measures",
     "register",
+    "uses_catalogue",
 ]
 
 _registry: dict[str, Measure] = {}
@@ -49,5 +75,21 @@ def measures() -> dict[str, Measure]:
     return dict(_registry)
 
 
-for _measure in (SignalCount, ShareOfLimit, AmountOverLimit, OpenGap, ChampionChanged):
+def uses_catalogue(definition: Mapping[str, Any]) -> bool:
+    """Whether a trigger asks about plans and features, which a run then has to keep.
+
+    A measure that is not registered asks for nothing: its trigger cannot be evaluated anyway.
+    """
+    keys = {condition["measure"] for group in definition["any"] for condition in group["all"]}
+    return any(measure.uses_catalogue for key, measure in _registry.items() if key in keys)
+
+
+for _measure in (
+    *(SignalCount, DistinctCount, SignalGrowth, DaysSince),
+    *(ShareOfLimit, AmountOverLimit, Level, LevelChange),
+    *(OpenGap, ChampionChanged),
+    *(Tenure, DaysToRenewal, TimeToFirstValue, Season),
+    *(HeadCount, InSegment, Tagged, PlanHeld, ProductHeld),
+    *(NextTierTouched, UnheldFeatures, NewArea),
+):
     register(_measure)

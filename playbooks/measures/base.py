@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from django.db.models import Q
 from django.db.models.expressions import Combinable
 
+from csplaybooks.playbooks.measures.sold import Catalogue
 from csplaybooks.signals.horizon import pruned_before
 from csplaybooks.signals.models import Meter, SignalType
 
@@ -21,7 +22,8 @@ class Known:
 
     `kept_from` is the horizon: signals and readings from before it may be gone (None: nothing was pruned).
     `mark` is the id of the run up to which inputs count (None: everything stored until now). `signal_types` and
-    `meters` give ids by key, `max_age_days` the maximum age of a reading by meter key.
+    `meters` give ids by key, `max_age_days` the maximum age of a reading by meter key. `catalogue` is what is sold; it
+    is empty where nobody asked for it, and in what runs kept before measures asked for it.
     """
 
     mark: int | None
@@ -29,10 +31,14 @@ class Known:
     meters: Mapping[str, int] = field(default_factory=dict)
     max_age_days: Mapping[str, int] = field(default_factory=dict)
     kept_from: datetime | None = None
+    catalogue: Catalogue = field(default_factory=Catalogue)
 
     @classmethod
-    def now(cls, mark: int | None = None) -> Known:
-        """What the catalogue says today, for a live run (three queries)."""
+    def now(cls, mark: int | None = None, *, catalogue: bool = True) -> Known:
+        """What is there today: three queries, and two for what is sold.
+
+        Without `catalogue` only for triggers none of whose measures `uses_catalogue`.
+        """
         meters = list(Meter.objects.values_list("key", "pk", "max_age_days"))
         return cls(
             mark=mark,
@@ -40,20 +46,26 @@ class Known:
             meters={key: pk for key, pk, _ in meters},
             max_age_days={key: days for key, _, days in meters},
             kept_from=pruned_before(),
+            catalogue=Catalogue.now() if catalogue else Catalogue(),
         )
 
     def as_json(self) -> dict[str, Any]:
         """What a run keeps, so that it can be replayed after the catalogue has changed."""
-        return {
+        kept: dict[str, Any] = {
             "signal_types": dict(self.signal_types),
             "meters": dict(self.meters),
             "max_age_days": dict(self.max_age_days),
         }
+        if self.catalogue != Catalogue():
+            kept["catalogue"] = self.catalogue.as_json()
+        return kept
 
     @classmethod
     def from_json(cls, mark: int, inputs: Mapping[str, Any]) -> Known:
         """What a recorded run knew; what was pruned since cannot be asked for any more (one query)."""
-        return cls(mark=mark, **inputs, kept_from=pruned_before())
+        kept = dict(inputs)
+        catalogue = Catalogue.from_json(kept.pop("catalogue")) if "catalogue" in kept else Catalogue()
+        return cls(mark=mark, **kept, kept_from=pruned_before(), catalogue=catalogue)
 
 
 @dataclass(frozen=True)
@@ -84,20 +96,38 @@ class Compiled:
     found: Mapping[str, Any]
 
 
+#: How a condition compares: the Django lookup and the words of each setting that holds a threshold.
+COMPARISONS: Mapping[str, tuple[str, str]] = {
+    "at_least": ("gte", "at least"),
+    "above": ("gt", "above"),
+    "at_most": ("lte", "at most"),
+    "below": ("lt", "below"),
+}
+
+
+def comparison(settings: Mapping[str, Any]) -> str:
+    """The name of the setting that holds a condition's threshold, one of `COMPARISONS`."""
+    return next(name for name in COMPARISONS if name in settings)
+
+
 def lookup(settings: Mapping[str, Any]) -> str:
-    """The Django lookup of a condition's comparison: `gte` or `gt`."""
-    return "gte" if "at_least" in settings else "gt"
+    """The Django lookup of a condition's comparison: `gte`, `gt`, `lte` or `lt`."""
+    return COMPARISONS[comparison(settings)][0]
 
 
 def threshold(settings: Mapping[str, Any]) -> Decimal:
     """The number a condition compares with."""
-    return Decimal(str(settings["at_least"] if "at_least" in settings else settings["above"]))
+    return Decimal(str(settings[comparison(settings)]))
 
 
 def needed(settings: Mapping[str, Any]) -> str:
     """The comparison in words: "at least 3", "above 80"."""
-    word = "at least" if "at_least" in settings else "above"
-    return f"{word} {number(threshold(settings))}"
+    return f"{COMPARISONS[comparison(settings)][1]} {number(threshold(settings))}"
+
+
+def both_ways(**bounds: Any) -> dict[str, Any]:
+    """The schema of a threshold that may be asked for from either side, each a number within the same bounds."""
+    return {name: {"type": "number", **bounds} for name in COMPARISONS}
 
 
 def number(value: Decimal | float) -> str:
@@ -115,14 +145,16 @@ class Measure:
     """A kind of condition. Subclasses are registered by key and have no state.
 
     `settings_schema` holds the JSON schema properties of the condition beside `measure`; `required` those that must
-    be there. `takes_threshold` says that exactly one of `at_least` and `above` is needed.
+    be there. `takes_threshold` says that exactly one of the settings of `threshold_schema` is needed.
     """
 
     key: ClassVar[str]
+    #: How it treats nothing, what is too old, and zero: one line for the documentation and the editor.
+    treats: ClassVar[str] = ""
     settings_schema: ClassVar[dict[str, Any]]
     required: ClassVar[tuple[str, ...]] = ()
     takes_threshold: ClassVar[bool] = True
-    #: How thresholds are written. "at least" is >=, "above" is >.
+    #: How thresholds are written, of `COMPARISONS`. "at least" is >=, "above" is >, "at most" is <=, "below" is <.
     threshold_schema: ClassVar[dict[str, Any]] = {"at_least": {"type": "number"}, "above": {"type": "number"}}
     #: The most decimals a threshold may have; more are refused and not rounded. None: the schema says enough.
     threshold_decimals: ClassVar[int | None] = None
@@ -130,6 +162,8 @@ class Measure:
     #: query is built once and asked for every moment (`csplaybooks.playbooks.compiled`). Leave it False for a measure
     #: that looks at the moment itself, its calendar day for one.
     moment_is_a_parameter: ClassVar[bool] = False
+    #: Whether `compile` looks at `moment.known.catalogue`. Runs load and keep it only for measures that say so.
+    uses_catalogue: ClassVar[bool] = False
     #: Names of settings that hold keys of signal types or meters, for checking a document against the catalogue.
     signal_type_settings: ClassVar[tuple[str, ...]] = ()
     meter_settings: ClassVar[tuple[str, ...]] = ()
@@ -146,7 +180,7 @@ class Measure:
         }
         if cls.takes_threshold:
             properties.update(cls.threshold_schema)
-            schema["oneOf"] = [{"required": ["at_least"]}, {"required": ["above"]}]
+            schema["oneOf"] = [{"required": [name]} for name in cls.threshold_schema]
         return schema
 
     def reach(self, settings: Mapping[str, Any], max_age_days: Mapping[str, int]) -> dict[str, timedelta]:
@@ -164,6 +198,10 @@ class Measure:
             ages = [max_age_days.get(meter, 0) for meter in ([named] if isinstance(named, str) else named)]
             spans[name] = timedelta(days=max(ages, default=0), hours=settings.get("grace_hours", 0))
         return spans
+
+    def problems(self, settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """What the schema cannot say of a condition: the setting at fault, and what is wrong with it."""
+        return ()
 
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """The condition over `Account` rows. Names and keys enter as parameters only."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import BooleanField, Case, Exists, F, OuterRef, Q, QuerySet, Subquery, Value, When
-from django.db.models.lookups import GreaterThan, GreaterThanOrEqual
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
 
 from csplaybooks.playbooks.measures.base import (
     Compiled,
     Measure,
     Moment,
+    both_ways,
     from_milli,
     lookup,
     needed,
@@ -20,6 +21,14 @@ from csplaybooks.playbooks.measures.base import (
     threshold,
 )
 from csplaybooks.signals.models import Reading
+
+METER: Mapping[str, Any] = {"type": "string", "minLength": 1}
+METERS: Mapping[str, Any] = {"type": "array", "items": METER, "minItems": 1, "maxItems": 10}
+#: Amounts in a meter's unit, from either side. The bounds are such that three decimals are exact, and that no threshold
+#: in thousandths is taken for one of the ids that `csplaybooks.playbooks.compiled` puts into kept queries.
+AMOUNTS: Mapping[str, Any] = both_ways(minimum=-999_999_999_999, maximum=999_999_999_999)
+#: Readings are kept in thousandths.
+DECIMALS = 3
 
 
 def latest_reading(meter: str, moment: Moment, account: OuterRef) -> QuerySet[Any]:
@@ -49,16 +58,14 @@ def latest_meets(meter: str, moment: Moment, condition: Q) -> Q:
 
 
 class _LatestReading(Measure):
-    """What the measures on an account's latest readings share. A missing or too old reading fails the condition,
-    and so does a limit of zero or nothing, which is no limit.
-    """
+    """What the measures on an account's latest readings share. A missing or too old reading fails the condition."""
 
     meter_settings = ("meters",)
     required = ("meters",)
 
     def condition(self, settings: Mapping[str, Any]) -> Q:
         """The comparison, over `Reading` rows."""
-        raise NotImplementedError  # pragma: no cover - both subclasses have their own
+        raise NotImplementedError  # pragma: no cover - all subclasses have their own
 
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
@@ -98,18 +105,17 @@ class _LatestReading(Measure):
         ]
 
 
-_METERS = {
-    "meters": {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1, "maxItems": 10},
-    "grace_hours": {"type": "integer", "minimum": 1, "maximum": 720},
-}
+_OF_A_LIMIT = {"meters": METERS, "grace_hours": {"type": "integer", "minimum": 1, "maximum": 720}}
+_TREATS_LIMITS = "a missing reading, one older than the meter's maximum age, and a limit of zero or nothing fail"
 
 
 class ShareOfLimit(_LatestReading):
-    """The latest reading of any of the meters, as a whole per cent of its limit."""
+    """The latest reading of any of the meters, as a whole per cent of its limit; zero or nothing is no limit."""
 
     key = "share_of_limit"
+    treats = _TREATS_LIMITS
     moment_is_a_parameter = True
-    settings_schema = _METERS
+    settings_schema = _OF_A_LIMIT
     # Whole per cents, so that the comparison stays in integers.
     threshold_schema = {
         "at_least": {"type": "integer", "minimum": 1, "maximum": 1000},
@@ -119,7 +125,7 @@ class ShareOfLimit(_LatestReading):
     def condition(self, settings: Mapping[str, Any]) -> Q:
         """`used / limit >= percent / 100`, cross-multiplied."""
         limit = F("limit_milli") * int(threshold(settings))
-        return Q(limit_milli__gt=0) & _compare(F("used_milli") * 100, lookup(settings), limit)
+        return Q(limit_milli__gt=0) & compare(F("used_milli") * 100, lookup(settings), limit)
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
@@ -138,19 +144,19 @@ class AmountOverLimit(_LatestReading):
     """How far the latest reading of any of the meters lies above its limit, in the meter's own unit."""
 
     key = "amount_over_limit"
+    treats = _TREATS_LIMITS
     moment_is_a_parameter = True
-    settings_schema = _METERS
+    settings_schema = _OF_A_LIMIT
     threshold_schema = {
         "at_least": {"type": "number", "minimum": -1_000_000_000, "maximum": 1_000_000_000},
         "above": {"type": "number", "minimum": -1_000_000_000, "maximum": 1_000_000_000},
     }
-    # Readings are kept in thousandths.
-    threshold_decimals = 3
+    threshold_decimals = DECIMALS
 
     def condition(self, settings: Mapping[str, Any]) -> Q:
         """`used - limit >= threshold`, in thousandths."""
         over = int(threshold(settings) * 1000)
-        return Q(limit_milli__gt=0) & _compare(F("used_milli"), lookup(settings), F("limit_milli") + over)
+        return Q(limit_milli__gt=0) & compare(F("used_milli"), lookup(settings), F("limit_milli") + over)
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
@@ -165,5 +171,32 @@ class AmountOverLimit(_LatestReading):
         return f"{', '.join(parts) or 'no reading'}, needed {needed(settings)}"
 
 
-def _compare(left: Any, how: str, right: Any) -> Q:
-    return Q(GreaterThanOrEqual(left, right) if how == "gte" else GreaterThan(left, right))
+class Level(_LatestReading):
+    """The latest reading of any of the meters, in the meter's own unit, whatever its limit. Zero is a level."""
+
+    key = "level"
+    treats = "a missing reading and one older than the meter's maximum age fail; zero is a level"
+    moment_is_a_parameter = True
+    settings_schema: ClassVar[dict[str, Any]] = {"meters": METERS}
+    threshold_schema = dict(AMOUNTS)
+    threshold_decimals = DECIMALS
+
+    def condition(self, settings: Mapping[str, Any]) -> Q:
+        """The level against the threshold, in thousandths."""
+        return Q(**{f"used_milli__{lookup(settings)}": int(threshold(settings) * 1000)})
+
+    def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """See `Measure.words`."""
+        parts = [
+            f"{meter.replace('_', ' ')} at {number(from_milli(used))}"
+            for meter, used, _ in self.readings(settings, found)
+        ]
+        return f"{', '.join(parts) or 'no reading'}, needed {needed(settings)}"
+
+
+_LOOKUPS = {"gte": GreaterThanOrEqual, "gt": GreaterThan, "lte": LessThanOrEqual, "lt": LessThan}
+
+
+def compare(left: Any, how: str, right: Any) -> Q:
+    """Two expressions compared by the name of a Django lookup: `gte`, `gt`, `lte` or `lt`."""
+    return Q(_LOOKUPS[how](left, right))

@@ -16,6 +16,7 @@ class OpenGap(Measure):
     """An open finding of kind gap that names a product the account does not hold."""
 
     key = "open_gap"
+    treats = "held products fill no gap"
     moment_is_a_parameter = True
     settings_schema: ClassVar[dict[str, Any]] = {
         "products": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50}
@@ -64,6 +65,7 @@ class ChampionChanged(Measure):
     """A champion's change of one of some kinds in a window `(as_of - window_days, as_of]`."""
 
     key = "champion_change"
+    treats = "none in the window fails"
     moment_is_a_parameter = True
     settings_schema = {
         "kinds": {

@@ -1,93 +1,88 @@
-"""Measures over signals."""
+"""Measures over signals: how many, of how many kinds, how many more than before, and how long ago."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
 
-from django.db.models import BooleanField, Count, Func, Max, OuterRef, Q, Subquery
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
-from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment, lookup, needed, threshold
+from csplaybooks.playbooks.measures.base import (
+    Compiled,
+    Measure,
+    Moment,
+    from_milli,
+    lookup,
+    needed,
+    number,
+    threshold,
+)
+from csplaybooks.playbooks.measures.properties import PropertyIs, PropertyToken
 from csplaybooks.signals.models import Signal
 
+SIGNAL_TYPE: Mapping[str, Any] = {"type": "string", "minLength": 1}
+WINDOW_DAYS: Mapping[str, Any] = {"type": "integer", "minimum": 1, "maximum": 730}
+#: Narrows to signals whose properties have these values, of the same kind.
+PROPERTIES: Mapping[str, Any] = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 5,
+    # The bounds are those of numbers: up to them, whole numbers are exact in every database.
+    "additionalProperties": {"type": ["string", "integer", "boolean"], "minimum": -(10**12), "maximum": 10**12},
+}
+#: Counts are whole, and "at least 0" would match an account without any: it says nothing.
+COUNTED: Mapping[str, Any] = {
+    "at_least": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+    "above": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
+}
 
-class PropertyIs(Func):
-    """Whether a signal's property of this name has this value: text, a whole number, or true or false.
 
-    Kinds are told apart (`true` is not "true", nor 1) and any name is only a name, also one with quotes or digits
-    alone, on every database. Django's own JSON lookups take some names for indexes, and on SQLite mix kinds. Name and
-    value are parameters of the SQL.
-    """
+def signals_of(settings: Mapping[str, Any], moment: Moment) -> Any:
+    """The signals that a condition names, of all time: told of by then, of its type and with its properties."""
+    signals = (
+        Signal.objects.effective_at(moment.known.mark)
+        .filter(type_id=moment.known.signal_types.get(settings["signal_type"], -1))
+        .order_by()
+    )
+    for name, value in settings.get("properties", {}).items():
+        signals = signals.filter(PropertyIs(name, value))
+    return signals
 
-    def __init__(self, name: str, value: str | int | float | bool) -> None:
-        super().__init__("properties", output_field=BooleanField())
-        self.name = name
-        self.value = value
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **extra_context: Any) -> tuple[str, tuple[Any, ...]]:
-        """For PostgreSQL, where equality of `jsonb` says it all."""
-        column, params = compiler.compile(self.source_expressions[0])
-        return f"(JSONB_EXTRACT_PATH({column}, %s) = %s::jsonb)", (*params, self.name, json.dumps(self.value))
+def asked(signals: QuerySet[Any], moment: Moment) -> QuerySet[Any]:
+    """Only those of the accounts asked about: cost grows with these."""
+    return signals if moment.accounts is None else signals.filter(account__in=moment.accounts)
 
-    def as_sqlite(self, compiler: Any, connection: Any, **extra_context: Any) -> tuple[str, tuple[Any, ...]]:
-        """For SQLite, whose JSON paths have no way to write some names: the pairs are gone through."""
-        column, params = compiler.compile(self.source_expressions[0])
-        found = f"SELECT 1 FROM JSON_EACH({column}) AS property WHERE property.key = %s AND property.type"  # noqa: S608 - the column is Django's
-        if isinstance(self.value, bool):
-            return f"EXISTS({found} = %s)", (*params, self.name, json.dumps(self.value))
-        types = "= 'text'" if isinstance(self.value, str) else "IN ('integer', 'real')"
-        return f"EXISTS({found} {types} AND property.atom = %s)", (*params, self.name, self.value)
+
+def window(settings: Mapping[str, Any]) -> timedelta:
+    """The length of a condition's window."""
+    return timedelta(days=settings["window_days"])
+
+
+def in_plain(settings: Mapping[str, Any]) -> str:
+    """The signals of a condition in words."""
+    return str(settings["signal_type"]).replace("_", " ")
 
 
 class SignalCount(Measure):
-    """How many signals of a type came in a window `(as_of - window_days, as_of]`.
-
-    `properties` narrows to signals whose properties have these values, of the same kind. None in the window is 0.
-    """
+    """How many signals of a type came in a window `(as_of - window_days, as_of]`."""
 
     key = "signal_count"
+    treats = "none in the window is 0"
     moment_is_a_parameter = True
-    settings_schema = {
-        "signal_type": {"type": "string", "minLength": 1},
-        "window_days": {"type": "integer", "minimum": 1, "maximum": 730},
-        "properties": {
-            "type": "object",
-            "minProperties": 1,
-            "maxProperties": 5,
-            # The bounds are those of numbers: up to them, whole numbers are exact in every database.
-            "additionalProperties": {
-                "type": ["string", "integer", "boolean"],
-                "minimum": -(10**12),
-                "maximum": 10**12,
-            },
-        },
-    }
-    # Counts are whole, and "at least 0" would match an account without any: it says nothing.
-    threshold_schema = {
-        "at_least": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
-        "above": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
-    }
+    settings_schema = {"signal_type": SIGNAL_TYPE, "window_days": WINDOW_DAYS, "properties": PROPERTIES}
+    threshold_schema = dict(COUNTED)
     required = ("signal_type", "window_days")
     signal_type_settings = ("signal_type",)
 
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
-        signals = (
-            Signal.objects.effective_at(moment.known.mark)
-            .filter(type_id=moment.known.signal_types.get(settings["signal_type"], -1))
-            .in_window(moment.as_of - timedelta(days=settings["window_days"]), moment.as_of)
-            .order_by()
-        )
-        for name, value in settings.get("properties", {}).items():
-            signals = signals.filter(PropertyIs(name, value))
-        grouped = signals
-        if moment.accounts is not None:
-            grouped = grouped.filter(account__in=moment.accounts)
+        signals = signals_of(settings, moment).in_window(moment.as_of - window(settings), moment.as_of)
         enough = (
-            grouped.values("account")
+            asked(signals, moment)
+            .values("account")
             .annotate(count=Count("pk"))
             .filter(**{f"count__{lookup(settings)}": int(threshold(settings))})
             .values("account")
@@ -103,6 +98,180 @@ class SignalCount(Measure):
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
-        what = settings["signal_type"].replace("_", " ")
+        return f"{in_plain(settings)}: {found['count']} in {settings['window_days']} days, needed {needed(settings)}"
+
+
+class DistinctCount(Measure):
+    """How many different people sent signals of a type in a window, or how many values a property of theirs had.
+
+    Without `property` the actors are counted. Signals without an actor, and those whose property is not there, null,
+    a list or a mapping, count for nothing. Values are told apart by kind: `1` and `"1"` are two.
+    """
+
+    key = "distinct_count"
+    treats = "none in the window is 0; signals without an actor or without the property do not count"
+    moment_is_a_parameter = True
+    settings_schema = {
+        "signal_type": SIGNAL_TYPE,
+        "window_days": WINDOW_DAYS,
+        "property": {"type": "string", "minLength": 1, "maxLength": 200},
+        "properties": PROPERTIES,
+    }
+    threshold_schema = dict(COUNTED)
+    required = ("signal_type", "window_days")
+    signal_type_settings = ("signal_type",)
+
+    def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
+        """See `Measure.compile`."""
+        signals = signals_of(settings, moment).in_window(moment.as_of - window(settings), moment.as_of)
+        if "property" in settings:
+            what: Any = PropertyToken(settings["property"])
+        else:
+            signals, what = signals.exclude(actor=""), F("actor")
+        enough = (
+            asked(signals, moment)
+            .values("account")
+            .annotate(count=Count(what, distinct=True))
+            .filter(**{f"count__{lookup(settings)}": int(threshold(settings))})
+            .values("account")
+        )
+        own = signals.filter(account=OuterRef("pk")).values("account")
+        return Compiled(
+            holds=Q(pk__in=enough),
+            found={"count": Coalesce(Subquery(own.annotate(n=Count(what, distinct=True)).values("n")), 0)},
+        )
+
+    def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """See `Measure.words`."""
+        what = f"values of {settings['property']}" if "property" in settings else "people"
+        return (
+            f"{in_plain(settings)}: {found['count']} different {what} in {settings['window_days']} days, "
+            f"needed {needed(settings)}"
+        )
+
+
+class SignalGrowth(Measure):
+    """By how many per cent signals of a type grew from the window before to the window `(as_of - window_days, as_of]`.
+
+    Counted are the signals, or the sum of their values (`of: value`). `least_before` is how much there must have been
+    in the window before: growth from next to nothing says nothing.
+    """
+
+    key = "growth"
+    treats = "nothing in the window before, or less than `least_before`, is no growth and fails"
+    moment_is_a_parameter = True
+    settings_schema = {
+        "signal_type": SIGNAL_TYPE,
+        "window_days": {"type": "integer", "minimum": 1, "maximum": 365},
+        "properties": PROPERTIES,
+        "of": {"enum": ["count", "value"]},
+        "least_before": {"type": "integer", "minimum": 1, "maximum": 1_000_000_000},
+    }
+    #: Whole per cents, so that the comparison stays in integers.
+    threshold_schema = {
+        "at_least": {"type": "integer", "minimum": 1, "maximum": 100_000},
+        "above": {"type": "integer", "minimum": 0, "maximum": 100_000},
+    }
+    required = ("signal_type", "window_days")
+    signal_type_settings = ("signal_type",)
+
+    def reach(self, settings: Mapping[str, Any], max_age_days: Mapping[str, int]) -> dict[str, timedelta]:
+        """See `Measure.reach`: it looks at two windows."""
+        return {"window_days": timedelta(days=2 * settings.get("window_days", 0))}
+
+    def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
+        """See `Measure.compile`."""
+        middle = moment.as_of - window(settings)
+        signals = signals_of(settings, moment).in_window(middle - window(settings), moment.as_of)
+        by_value = settings.get("of") == "value"
+        sizes = {
+            name: Sum("value_milli", filter=when, default=0) if by_value else Count("pk", filter=when)
+            for name, when in (("present", Q(occurred_at__gt=middle)), ("before", Q(occurred_at__lte=middle)))
+        }
+        least = settings.get("least_before", 1) * (1000 if by_value else 1)
+        # present / before - 1 >= percent / 100, cross-multiplied.
+        grown = {f"hundredfold__{lookup(settings)}": F("before") * (100 + int(threshold(settings)))}
+        enough = (
+            asked(signals, moment)
+            .values("account")
+            .annotate(**sizes)
+            .filter(before__gte=least)
+            .annotate(hundredfold=F("present") * 100)
+            .filter(**grown)
+            .values("account")
+        )
+        own = signals.filter(account=OuterRef("pk")).values("account").annotate(**sizes)
+        return Compiled(
+            holds=Q(pk__in=enough),
+            found={name: Coalesce(Subquery(own.values(name)), 0) for name in sizes},
+        )
+
+    def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """See `Measure.words`."""
+        present, before = found["present"], found["before"]
+        change = f"{number(round((present - before) * 100 / before, 1))} % more" if before > 0 else "no growth"
+        if settings.get("of") == "value":
+            present, before = number(from_milli(present)), number(from_milli(before))
+        least = f" (from {settings['least_before']} on)" if "least_before" in settings else ""
         days = settings["window_days"]
-        return f"{what}: {found['count']} in {days} days, needed {needed(settings)}"
+        return (
+            f"{in_plain(settings)}: {present} in {days} days after {before} in those before, {change}, "
+            f"needed {needed(settings)} %{least}"
+        )
+
+
+class DaysSince(Measure):
+    """How many days ago the last signal of a type came; of those in the last `window_days` (365).
+
+    "At least 14" means that it lies fourteen whole days back or more. What never came in these days is no answer, and
+    fails, unless `never` says that it holds.
+    """
+
+    key = "days_since"
+    treats = "none in `window_days` fails, or holds where `never: holds` says so"
+    moment_is_a_parameter = True
+    settings_schema = {
+        "signal_type": SIGNAL_TYPE,
+        "window_days": WINDOW_DAYS,
+        "properties": PROPERTIES,
+        "never": {"enum": ["fails", "holds"]},
+    }
+    threshold_schema: ClassVar[dict[str, Any]] = {
+        "at_least": {"type": "integer", "minimum": 1, "maximum": 729},
+        "above": {"type": "integer", "minimum": 0, "maximum": 729},
+        "at_most": {"type": "integer", "minimum": 1, "maximum": 729},
+        "below": {"type": "integer", "minimum": 1, "maximum": 729},
+    }
+    required = ("signal_type",)
+    signal_type_settings = ("signal_type",)
+    _LONGEST = 365
+
+    def reach(self, settings: Mapping[str, Any], max_age_days: Mapping[str, int]) -> dict[str, timedelta]:
+        """See `Measure.reach`."""
+        return {"window_days": timedelta(days=settings.get("window_days", self._LONGEST))}
+
+    def problems(self, settings: Mapping[str, Any]) -> Any:
+        """See `Measure.problems`."""
+        longest = settings.get("window_days", self._LONGEST)
+        if threshold(settings) >= longest:
+            yield "window_days", f"{number(threshold(settings))} days cannot be told within a window of {longest}"
+
+    def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
+        """See `Measure.compile`."""
+        longest = timedelta(days=settings.get("window_days", self._LONGEST))
+        signals = signals_of(settings, moment).in_window(moment.as_of - longest, moment.as_of)
+        # "At least so many days ago" is "at the latest then".
+        turned = {"gte": "lte", "gt": "lt", "lte": "gte", "lt": "gt"}[lookup(settings)]
+        then = moment.as_of - timedelta(days=int(threshold(settings)))
+        last = asked(signals, moment).values("account").annotate(last=Max("occurred_at"))
+        holds = Q(pk__in=last.filter(**{f"last__{turned}": then}).values("account"))
+        if settings.get("never") == "holds":
+            holds |= ~Q(Exists(signals.filter(account=OuterRef("pk"))))
+        own = signals.filter(account=OuterRef("pk")).values("account")
+        return Compiled(holds=holds, found={"last_at": Subquery(own.annotate(last=Max("occurred_at")).values("last"))})
+
+    def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """See `Measure.words`."""
+        last: datetime | None = found["last_at"]
+        when = "never" if last is None else f"last on {last:%Y-%m-%d}"
+        return f"{in_plain(settings)}: {when}, needed {needed(settings)} days ago"

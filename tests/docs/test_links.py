@@ -253,15 +253,25 @@ def test_the_demo_page_says_what_the_readme_says() -> None:
     assert readme in [block.text for block in blocks_of((DOCS / "start-demo.md").read_text())]
 
 
+#: A row of the table of measures: its key, its settings, how it treats nothing, what is too old, and zero.
+_MEASURE = r"^\| `(\w+)` \| (.*) \| (.*) \|$"
+
+
 def test_measures_guards_and_settings_of_playbooks_are_all_told() -> None:
-    """docs/playbooks.md has a row for each, with all its settings."""
+    """docs/playbooks.md has a row for each, with all its settings; of a measure also how it treats nothing."""
     from csplaybooks.playbooks.guards import guards
     from csplaybooks.playbooks.measures import measures
 
     text = (DOCS / "playbooks.md").read_text()
-    rows = dict(re.findall(r"^\| `(\w+)` (\|.*)$", text, re.MULTILINE))
+    section = text.partition("\n## Measures\n")[2].partition("\n## ")[0]
+    told = {key: (settings, treats) for key, settings, treats in re.findall(_MEASURE, section, re.MULTILINE)}
+    assert sorted(told) == sorted(measures())
     for measure in measures().values():
-        assert [name for name in measure.settings_schema if f"`{name}`" not in rows[measure.key]] == [], measure.key
+        settings, treats = told[measure.key]
+        assert [name for name in measure.settings_schema if f"`{name}`" not in settings] == [], measure.key
+        assert (measure.key, treats) == (measure.key, measure.treats)
+        assert treats.strip("- ")
+    rows = dict(re.findall(r"^\| `(\w+)` (\|.*)$", text.partition("\n## Guards")[2], re.MULTILINE))
     for guard in guards():
         assert [name for name in guard.settings_schema if f"`{name}`" not in rows[guard.key]] == [], guard.key
     asked = [key for key in rows if key in {guard.key for guard in guards()}]

@@ -122,9 +122,9 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
         (
             GOOD.replace("above: 80", "above: 80, at_least: 80"),
             FIRST_CONDITION,
-            "exactly one of at_least and above is needed",
+            "exactly one of at_least, above is needed",
         ),
-        (GOOD.replace(", above: 80", ""), FIRST_CONDITION, "exactly one of at_least and above is needed"),
+        (GOOD.replace(", above: 80", ""), FIRST_CONDITION, "exactly one of at_least, above is needed"),
         (GOOD.replace("[seats]", "[]"), f"{FIRST_CONDITION}/meters", "is empty"),
         (GOOD + "amount: {percent: 10}\n", "amount", "rule is missing"),
         (GOOD + "amount: {rule: fixed}\n", "amount", "amount_minor is missing"),
