@@ -218,7 +218,8 @@ def test_who_has_open_plays_does_not_stop_working() -> None:
     member = play.owner
     stop = {"member_id": member.pk, "values": {"is_active": False}, "now": NOW, "actor": None}
     said = refused(lambda: change_member(**stop))
-    assert said == {"is_active": [f"{member} owns or holds an open play: assign them to somebody else first."]}
+    instead = "assign them to somebody else first; offers are refused or taken back before that"
+    assert said == {"is_active": [f"{member} owns or holds an open play: {instead}."]}
     assert TeamMember.objects.get(pk=member.pk).is_active
     assert not TimelineEntry.objects.exists()
     # Whoever left already is not asked again.
