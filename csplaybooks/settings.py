@@ -287,6 +287,8 @@ def _session_limits() -> dict[str, str]:
         "idle_in_transaction_session_timeout": "5min",
         # Who waits for somebody else's lock gives up with a clear error, just before the task is ended (`timeout`).
         "lock_timeout": "50s",
+        # Of a question with many conditions PostgreSQL compiles code for seconds, and then runs it for milliseconds.
+        "jit": "off",
     }
     if seconds := _count("STATEMENT_TIMEOUT", default=0):
         limits["statement_timeout"] = f"{seconds}s"

@@ -197,16 +197,16 @@ def judge(
     matches: MatchQuerySet,
     admitted: Admitted,
 ) -> int:
-    """Ask the guards about the unfired matches of one version; one query and one update. Answers how many are free.
+    """Ask the guards about the unfired matches of one version; two queries and one update. Answers how many are free.
 
     `admitted` goes from version to version of a run: what was let through at an account takes its room.
     """
     waiting = matches.unfired().filter(trigger__in=[trigger.trigger_id for trigger in triggers])
-    question = Question(moment, known, version.document["motion"])
     cooldowns: Mapping[int, int] = {t.trigger_id: t.definition["cooldown_days"] for t in triggers}
+    question = Question(moment, known, version.document["motion"], cooldowns)
     changed = []
     freed = 0
-    for match, judgement in judge_matches(waiting, question, version.document["guards"], cooldowns, admitted):
+    for match, judgement in judge_matches(waiting, question, version.document["guards"], admitted):
         before = (match.state, match.held_by, match.held_until, match.held_reason, match.ceiling)
         hold = judgement.hold
         match.state = Match.State.HELD if hold else Match.State.QUEUED

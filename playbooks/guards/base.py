@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from csplaybooks.accounts.models import AccountFacts
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.measures.base import Known
 from csplaybooks.playbooks.models import Route
 
-#: The account of the match that is judged, in a subquery.
-ACCOUNT = OuterRef("account")
+#: The account that is judged, in a subquery.
+ACCOUNT = OuterRef("pk")
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A guard's "go on", with what it saw."""
+
+    guard: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -37,13 +45,23 @@ class Ceiling:
     reason: str
 
 
+Answer = Pass | Hold | Ceiling
+
+
 @dataclass(frozen=True)
 class Question:
-    """What the guards of one playbook are asked about: when, knowing what, for which motion."""
+    """What the guards of one playbook are asked about: when, knowing what, for which motion.
+
+    `cooldown_days` are those of its triggers, by id. `past` is true where `at` is not the present: what people and the
+    system did later (plays opened and closed, matches fired) is then not seen. Of the present everything is seen, also
+    what a machine wrote whose clock is ahead of ours.
+    """
 
     at: datetime
     known: Known
     motion: str
+    cooldown_days: Mapping[int, int] = field(default_factory=dict)
+    past: bool = False
 
     @property
     def zone(self) -> zoneinfo.ZoneInfo:
@@ -60,10 +78,14 @@ class Question:
         return datetime(day.year, day.month, day.day, tzinfo=self.zone)
 
     def facts(self, name: str) -> Subquery:
-        """One fact of the match's account at the moment, as was known."""
+        """One fact of the account at the moment, as was known."""
         return Subquery(
             AccountFacts.objects.holding_at(self.at, self.known.mark).filter(account=ACCOUNT).values(name)[:1]
         )
+
+    def done_by_then(self, column: str) -> Q:
+        """That what a column dates had happened by the moment; of the present, that it has a date at all."""
+        return Q(**{f"{column}__lte": self.at}) if self.past else Q(**{f"{column}__isnull": False})
 
 
 class Guard:
@@ -83,10 +105,10 @@ class Guard:
         return {"type": "object", "properties": cls.settings_schema, "additionalProperties": False}
 
     def facts(self, question: Question, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The expressions over `Match` rows that the judging needs, by name.
+        """The expressions over `Account` rows that the judging needs, by name.
 
-        The match's account is `ACCOUNT` in a subquery and `account__...` elsewhere. The guards of this package share
-        their names: one name is one expression. Those of a registered guard are its own.
+        In a subquery the account is `ACCOUNT`. The guards of this package share their names: one name is one
+        expression. Those of a registered guard are its own.
         """
         return {}
 
@@ -97,10 +119,15 @@ class Guard:
         """
         return {}
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | Ceiling | None:
-        """The guard's answer for one match; None is pass.
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer | None:
+        """The guard's answer for one match; None is pass, without a word on why.
 
-        `row` holds the facts, `cooldown_days` of the match's trigger, and `admitted`: the motions that were let through
-        at the account in this run. A hold without an end is asked about again by each run that looks at the account.
+        `row` holds the facts, `trigger` (the id of the match's trigger, None of a draft), its `cooldown_days`, and
+        `admitted`: the motions that were let through at the account in this run. A hold without an end is asked about
+        again by each run that looks at the account.
         """
         raise NotImplementedError  # pragma: no cover - every guard has its own
+
+    def answer(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
+        """What `judge` says, in words in any case."""
+        return self.judge(question, settings, row) or Pass(self.key, "nothing speaks against it")

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, ClassVar
 
-from django.db.models import Count, Exists, Max, OuterRef, Subquery
+from django.db.models import Count, Exists, Max, Subquery
 from django.db.models.functions import Coalesce
 
-from csplaybooks.playbooks.guards.base import ACCOUNT, Guard, Hold, Question
+from csplaybooks.playbooks.guards.base import ACCOUNT, Answer, Guard, Hold, Pass, Question
 from csplaybooks.playbooks.models import Match, Outcome, Play, Stage, Touch
 from csplaybooks.signals.models import Signal
 
@@ -39,10 +39,10 @@ class Dismissed(Guard):
         """See `Guard.reach`."""
         return {"days": timedelta(days=settings["days"])}
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
         if row["dismissed_at"] is None:
-            return None
+            return Pass(self.key, f"no prompt was dismissed in {settings['days']} days")
         return Hold(
             self.key,
             f"a prompt was dismissed on {row['dismissed_at']:%Y-%m-%d}",
@@ -63,30 +63,42 @@ class Cooling(Guard):
         """See `Guard.facts`."""
         declined = (
             Play.objects.filter(account=ACCOUNT, motion=question.motion, outcome__in=[Outcome.DECLINED, Outcome.LOST])
+            .filter(question.done_by_then("closed_at"))
             .order_by()
             .values("account")
         )
-        fired = (
-            Match.objects.filter(account=ACCOUNT, trigger=OuterRef("trigger"), fired_at__isnull=False)
-            .order_by()
-            .values("trigger")
-        )
-        return {
-            "declined_at": Subquery(declined.annotate(at=Max("closed_at")).values("at")),
-            "last_fired_at": Subquery(fired.annotate(at=Max("fired_at")).values("at")),
-        }
+        facts: dict[str, Any] = {"declined_at": Subquery(declined.annotate(at=Max("closed_at")).values("at"))}
+        for trigger_id in question.cooldown_days:
+            fired = (
+                Match.objects.filter(account=ACCOUNT, trigger=trigger_id)
+                .filter(question.done_by_then("fired_at"))
+                .order_by()
+                .values("account")
+            )
+            facts[_last_fired(trigger_id)] = Subquery(fired.annotate(at=Max("fired_at")).values("at"))
+        return facts
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
         if row["declined_at"] is not None:
             ends = row["declined_at"] + timedelta(days=settings["days"])
             if question.at < ends:
                 return Hold(self.key, f"declined or lost on {row['declined_at']:%Y-%m-%d}", ends)
-        if row["last_fired_at"] is not None:
-            ends = row["last_fired_at"] + timedelta(days=row["cooldown_days"])
+        last_fired = None if row["trigger"] is None else row.get(_last_fired(row["trigger"]))
+        if last_fired is not None:
+            ends = last_fired + timedelta(days=row["cooldown_days"])
             if question.at < ends:
-                return Hold(self.key, f"fired before, on {row['last_fired_at']:%Y-%m-%d}", ends)
-        return None
+                return Hold(self.key, f"fired before, on {last_fired:%Y-%m-%d}", ends)
+        return Pass(
+            self.key,
+            f"not declined or lost in {settings['days']} days, nor fired in the {row['cooldown_days']} days of its "
+            "cooldown",
+        )
+
+
+def _last_fired(trigger_id: int) -> str:
+    """What the fact is called that says when a trigger last fired at an account."""
+    return f"last_fired_{trigger_id}"
 
 
 class Crowded(Guard):
@@ -105,7 +117,12 @@ class Crowded(Guard):
 
     def facts(self, question: Question, settings: Mapping[str, Any]) -> dict[str, Any]:
         """See `Guard.facts`."""
-        plays = Play.objects.filter(account=ACCOUNT).exclude(stage=Stage.CLOSED).order_by().values("account")
+        plays = Play.objects.filter(account=ACCOUNT).order_by().values("account")
+        if question.past:
+            # A play has no other dates: whether it was open then is told by these.
+            plays = plays.filter(opened_at__lte=question.at).exclude(closed_at__lte=question.at)
+        else:
+            plays = plays.exclude(stage=Stage.CLOSED)
         same = plays.filter(motion=question.motion)
         touches = (
             Touch.objects.filter(
@@ -123,18 +140,22 @@ class Crowded(Guard):
             "contacts": Coalesce(Subquery(touches.annotate(n=Count("pk")).values("n")), 0),
         }
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
         admitted = row["admitted"]
         if row["same_motion"] or question.motion in admitted:
-            # It will fold into the open play of its motion: that is one play and one contact more for nobody.
-            return None
+            # That is one play and one contact more for nobody.
+            return Pass(self.key, "it folds into the open play of its motion")
         plays = row["open_plays"] + len(admitted)
         if plays >= settings["open_plays"]:
             return Hold(self.key, f"plays open or about to open at this account: {plays}")
         if row["contacts"] >= settings["contacts"]:
             return Hold(self.key, f"contacted {row['contacts']} times in {settings['window_days']} days")
-        return None
+        return Pass(
+            self.key,
+            f"plays open or about to open: {plays} of {settings['open_plays']}; contacts in {settings['window_days']} "
+            f"days: {row['contacts']} of {settings['contacts']}",
+        )
 
 
 class BlackOut(Guard):
@@ -158,11 +179,11 @@ class BlackOut(Guard):
         }
     }
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
         today = question.today.isoformat()
         for span in settings["days"]:
             if span["from"] <= today <= span["to"]:
                 ends = question.midnight(date.fromisoformat(span["to"]) + timedelta(days=1))
                 return Hold(self.key, f"nothing is opened from {span['from']} to {span['to']}", ends)
-        return None
+        return Pass(self.key, "no black-out on this day")

@@ -9,7 +9,7 @@ from typing import Any
 from django.db.models import Exists, F, OuterRef, Subquery
 
 from csplaybooks.accounts.models import Finding, FindingState, Lifecycle, Motion
-from csplaybooks.playbooks.guards.base import ACCOUNT, Ceiling, Guard, Hold, Question
+from csplaybooks.playbooks.guards.base import ACCOUNT, Answer, Ceiling, Guard, Hold, Pass, Question
 from csplaybooks.playbooks.measures.base import Moment
 from csplaybooks.playbooks.measures.readings import latest_reading
 from csplaybooks.playbooks.models import Route
@@ -28,19 +28,19 @@ class Gone(Guard):
         """See `Guard.facts`."""
         return {
             "lifecycle": question.facts("lifecycle"),
-            "deleted_at": F("account__deleted_at"),
-            "merged_into": F("account__merged_into"),
+            "deleted_at": F("deleted_at"),
+            "merged_into": F("merged_into"),
         }
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
-        if row["deleted_at"]:
+        if row["deleted_at"] and not (question.past and row["deleted_at"] > question.at):
             return Hold(self.key, "the account was deleted")
         if row["merged_into"]:
             return Hold(self.key, "the account was merged into another")
         if row["lifecycle"] == Lifecycle.CHURNED:
             return Hold(self.key, "the account has churned")
-        return None
+        return Pass(self.key, "the account is there")
 
 
 class NotPaying(Guard):
@@ -54,13 +54,16 @@ class NotPaying(Guard):
         """See `Guard.facts`."""
         return {"lifecycle": question.facts("lifecycle")}
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
         if row["lifecycle"] is None:
             return Hold(self.key, "nothing is known of this account yet: not its lifecycle, nor its dates")
-        if row["lifecycle"] == Lifecycle.PAYING or row["lifecycle"] in settings["allow"]:
-            return None
-        return Hold(self.key, f"the account is on {Lifecycle(row['lifecycle']).label.lower()}")
+        label = Lifecycle(row["lifecycle"]).label.lower()
+        if row["lifecycle"] == Lifecycle.PAYING:
+            return Pass(self.key, "the account pays")
+        if row["lifecycle"] in settings["allow"]:
+            return Pass(self.key, f"the account is on {label}, which this playbook allows")
+        return Hold(self.key, f"the account is on {label}")
 
 
 class Onboarding(Guard):
@@ -74,7 +77,7 @@ class Onboarding(Guard):
         """See `Guard.facts`."""
         return {"activated_on": question.facts("activated_on")}
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
         activated = row["activated_on"]
         if activated is None or activated > question.today:
@@ -86,7 +89,7 @@ class Onboarding(Guard):
                 f"activated on {activated}, less than {settings['days']} days ago",
                 question.midnight(ends),
             )
-        return None
+        return Pass(self.key, f"activated on {activated}, at least {settings['days']} days ago")
 
 
 class Unhealthy(Guard):
@@ -117,7 +120,7 @@ class Unhealthy(Guard):
         """See `Guard.reach`."""
         return {"": timedelta(days=max_age_days.get(HEALTH_METER, 0))}
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
         if row["health"] is None:
             return Hold(self.key, "the account's health is unknown")
@@ -125,7 +128,7 @@ class Unhealthy(Guard):
             return Hold(self.key, f"health is {row['health'] / 1000:g}, needed at least {settings['below']}")
         if row["open_risk"]:
             return Hold(self.key, "a review left an open risk")
-        return None
+        return Pass(self.key, f"health is {row['health'] / 1000:g}, needed at least {settings['below']}; no open risk")
 
 
 class Tenure(Guard):
@@ -145,10 +148,10 @@ class Tenure(Guard):
         """See `Guard.facts`."""
         return {"customer_since": question.facts("customer_since")}
 
-    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Hold | Ceiling | None:
+    def judge(self, question: Question, settings: Mapping[str, Any], row: Mapping[str, Any]) -> Answer:
         """See `Guard.judge`."""
         if question.motion != Motion.CROSS_SELL:
-            return None
+            return Pass(self.key, "it is asked of cross-sells only")
         since = row["customer_since"]
         if since is None:
             return Hold(self.key, "it is unknown since when the account is a customer")
@@ -160,4 +163,4 @@ class Tenure(Guard):
             return Ceiling(self.key, Route.EMAIL, f"a customer for {tenure} days: a light touch only")
         if tenure < settings["strategic_from"]:
             return Ceiling(self.key, Route.CSM, f"a customer for {tenure} days: no sales outreach yet")
-        return None
+        return Pass(self.key, f"a customer for {tenure} days, needed {settings['strategic_from']}")

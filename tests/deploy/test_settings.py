@@ -93,6 +93,7 @@ def test_postgresql_takes_what_sessions_ask_for() -> None:
         "client_connection_check_interval": "10s",
         "idle_in_transaction_session_timeout": "5min",
         "lock_timeout": "50s",
+        "jit": "off",
         "statement_timeout": "30s",
     }
 

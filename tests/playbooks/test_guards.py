@@ -85,10 +85,8 @@ def judge(
     mark: int | None = None,
 ) -> Judgement:
     """What the guards say about one match."""
-    question = Question(at, Known.now(mark), motion)
-    ((_, judgement),) = judge_matches(
-        Match.objects.filter(pk=match.pk), question, settings, {match.trigger_id: cooldown_days}, {}
-    )
+    question = Question(at, Known.now(mark), motion, {match.trigger_id: cooldown_days})
+    ((_, judgement),) = judge_matches(Match.objects.filter(pk=match.pk), question, settings, {})
     return judgement
 
 
@@ -442,12 +440,13 @@ def test_a_good_account_passes_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 40])
-def test_one_query_for_a_playbook_whatever_the_number_of_matches(number: int, django_assert_num_queries: Any) -> None:
+def test_two_queries_for_a_playbook_whatever_the_number_of_matches(number: int, django_assert_num_queries: Any) -> None:
     first = waiting(account())
     run = RunFactory()
     for _ in range(number - 1):
         MatchFactory(account=account(), version=first.version, trigger=first.trigger, opened_run=run)
     question = Question(NOW, Known.now(run.pk), "cross_sell")
-    with django_assert_num_queries(1):
-        judged = list(judge_matches(Match.objects.all(), question, settings_with(), {}, {}))
+    # The matches, and the facts of their accounts.
+    with django_assert_num_queries(2):
+        judged = list(judge_matches(Match.objects.all(), question, settings_with(), {}))
     assert len(judged) == number

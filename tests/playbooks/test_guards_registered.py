@@ -10,7 +10,6 @@ import pytest
 from django.db.models import F, Value
 
 from csplaybooks.accounts.factories import AccountFactory
-from csplaybooks.playbooks import guards as module
 from csplaybooks.playbooks.document import DocumentError, read_document
 from csplaybooks.playbooks.factories import DRAFT, MatchFactory
 from csplaybooks.playbooks.guards import (
@@ -23,6 +22,7 @@ from csplaybooks.playbooks.guards import (
     judge_matches,
     register,
 )
+from csplaybooks.playbooks.guards import registry as module
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, Route
 from csplaybooks.playbooks.reach import reaches
@@ -38,7 +38,7 @@ class ByName(Guard):
     settings_schema = {"name": {"type": "string"}, "days": {"type": "integer", "minimum": 0}}
 
     def facts(self, question: Question, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {"lifecycle": F("account__name"), "health": Value(1)}
+        return {"lifecycle": F("name"), "health": Value(1)}
 
     def reach(self, settings: Mapping[str, Any], max_age_days: Mapping[str, int]) -> dict[str, timedelta]:
         return {"days": timedelta(days=settings["days"])}
@@ -66,7 +66,7 @@ def judge(name: str, settings: Mapping[str, Any]) -> Judgement:
     """What the guards say about a match of an account of this name."""
     match = MatchFactory(account=AccountFactory(name=name, facts__lifecycle="paying"))
     question = Question(NOW, Known.now(), "tier_upsell")
-    ((_, judgement),) = judge_matches(Match.objects.filter(pk=match.pk), question, settings, {}, {})
+    ((_, judgement),) = judge_matches(Match.objects.filter(pk=match.pk), question, settings, {})
     return judgement
 
 
@@ -88,8 +88,8 @@ def test_it_takes_no_query_more(django_assert_num_queries: Any) -> None:
     for _ in range(3):
         MatchFactory()
     question = Question(NOW, Known.now(), "tier_upsell")
-    with django_assert_num_queries(1):
-        assert len(list(judge_matches(Match.objects.all(), question, settings, {}, {}))) == 3
+    with django_assert_num_queries(2):
+        assert len(list(judge_matches(Match.objects.all(), question, settings, {}))) == 3
 
 
 def test_documents_take_its_settings_and_its_defaults() -> None:

@@ -1,0 +1,103 @@
+"""Judging: what the guards of a version say of accounts, with all their facts fetched in one query."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import QuerySet
+
+from csplaybooks.accounts.models import Account
+from csplaybooks.playbooks.guards.base import Answer, Ceiling, Hold, Question
+from csplaybooks.playbooks.guards.registry import OURS, switched_on
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The guards' common answer for one match: what holds it (None: nothing), and the lowest ceiling."""
+
+    hold: Hold | None
+    ceiling: Ceiling | None
+
+    @classmethod
+    def of(cls, answers: Iterable[Answer]) -> Judgement:
+        """Of answers in the order in which the guards are asked: the first hold wins, and ends the asking."""
+        ceiling: Ceiling | None = None
+        for answer in answers:
+            if isinstance(answer, Hold):
+                return cls(answer, ceiling)
+            if isinstance(answer, Ceiling) and (ceiling is None or answer.route.weight < ceiling.route.weight):
+                ceiling = answer
+        return cls(None, ceiling)
+
+
+#: The facts of so many accounts are fetched by one query.
+_CHUNK = 5000
+
+#: The motions let through at each account in one run, beside those of its open plays.
+Admitted = dict[int, set[str]]
+
+
+class Panel:
+    """The guards that a version has on, with what they have to know of some accounts.
+
+    Making one takes one query for every 5,000 accounts; its answers take none. `settings` is the document's `guards`.
+    Raises LookupError where a guard is on that is not registered.
+    """
+
+    def __init__(self, accounts: Collection[int], question: Question, settings: Mapping[str, Any]) -> None:
+        self._question = question
+        self._settings = settings
+        self._active = switched_on(settings)
+        # Under names of their own, because a fact may carry that of a column, or of another guard's.
+        columns: dict[str, Any] = {}
+        self._shared: dict[str, str] = {}
+        self._own: dict[str, dict[str, str]] = {}
+        for index, guard in enumerate(self._active):
+            ours = guard.key in OURS
+            names = self._shared if ours else self._own.setdefault(guard.key, {})
+            for name, expression in guard.facts(question, settings[guard.key]).items():
+                names[name] = f"guard_{name}" if ours else f"guard{index}_{name}"
+                columns[names[name]] = expression
+        ids = sorted(accounts)
+        self._rows: dict[int, dict[str, Any]] = {}
+        for start in range(0, len(ids), _CHUNK):
+            chunk = Account.objects.filter(pk__in=ids[start : start + _CHUNK]).order_by()
+            self._rows.update((row["pk"], row) for row in chunk.values("pk", **columns))
+
+    def answers(self, account_id: int, trigger_id: int | None = None, admitted: Iterable[str] = ()) -> Iterable[Answer]:
+        """What each guard says of an account, in the order in which they are asked.
+
+        `trigger_id` is the trigger whose match is in question (None: of a draft, which has fired nowhere), `admitted`
+        the motions that were let through at the account in the same run.
+        """
+        facts = self._rows[account_id]
+        row: dict[str, Any] = {name: facts[column] for name, column in self._shared.items()}
+        row["trigger"] = trigger_id
+        row["cooldown_days"] = self._question.cooldown_days.get(trigger_id, 0) if trigger_id is not None else 0
+        row["admitted"] = frozenset(admitted)
+        for guard in self._active:
+            theirs = {name: facts[column] for name, column in self._own.get(guard.key, {}).items()}
+            yield guard.answer(self._question, self._settings[guard.key], {**row, **theirs})
+
+    def judge(self, account_id: int, trigger_id: int | None, admitted: Admitted) -> Judgement:
+        """The guards' common answer; what is let through is added to `admitted`."""
+        let_through = admitted.get(account_id, set())
+        judgement = Judgement.of(self.answers(account_id, trigger_id, let_through))
+        if judgement.hold is None and not self._rows[account_id].get("guard_same_motion"):
+            admitted.setdefault(account_id, set()).add(self._question.motion)
+        return judgement
+
+
+def judge_matches(
+    matches: QuerySet[Any], question: Question, settings: Mapping[str, Any], admitted: Admitted
+) -> Iterable[tuple[Any, Judgement]]:
+    """Judge matches of one playbook version, in two queries: (match, judgement) pairs, oldest first.
+
+    `settings` is the document's `guards`. What is let through is added to `admitted`.
+    """
+    rows = list(matches.order_by("pk"))
+    panel = Panel({match.account_id for match in rows}, question, settings)
+    for match in rows:
+        yield match, panel.judge(match.account_id, match.trigger_id, admitted)
