@@ -16,6 +16,7 @@ from csplaybooks.admin_base.export import Export
 from csplaybooks.admin_base.forms import LOST_UPDATE, OPENED_VERSION, ActForm, VersionedForm, added_in
 from csplaybooks.admin_base.lists import CappedPaginator, VisibleRelatedFilter, filled_filter, visible_rows
 from csplaybooks.admin_base.pages import ActAdmin, BaseAdmin, BaseInline, ReadOnlyAdmin, pages_of
+from csplaybooks.admin_base.panels import panel
 from csplaybooks.admin_base.related import by, one, see_also
 from csplaybooks.admin_base.show import in_plain, lines_of, link_to, moment, shown, table_of
 
@@ -42,6 +43,7 @@ __all__ = [
     "moment",
     "one",
     "pages_of",
+    "panel",
     "see_also",
     "shown",
     "table_of",

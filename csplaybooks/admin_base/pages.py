@@ -18,6 +18,7 @@ from django.utils.text import capfirst
 
 from csplaybooks.admin_base.forms import LOST_UPDATE, OPENED_VERSION, ActForm, VersionedForm
 from csplaybooks.admin_base.lists import VisibleRelatedFilter, visible_rows
+from csplaybooks.admin_base.panels import panels_of
 from csplaybooks.admin_base.reader import LinkedParts, read_by
 from csplaybooks.admin_base.related import links_from
 
@@ -158,10 +159,11 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
         return read_by(self.admin_site, request, partial(super().changeform_view, request, *args, **kwargs))
 
     def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        """The page, with links to the rows that belong to this one."""
+        """The page, with links to the rows that belong to this one, and the panels of other rooms."""
         row = context.get("original")
         if row is not None:
             context["see_also"] = links_from(row, self.admin_site, request)
+            context["panels"] = panels_of(row, self.admin_site, request)
         context["adminform"] = LinkedParts(context["adminform"])
         context["inline_admin_formsets"] = [LinkedParts(inline) for inline in context["inline_admin_formsets"]]
         return super().render_change_form(request, context, *args, **kwargs)
