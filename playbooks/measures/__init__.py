@@ -11,8 +11,9 @@ from csplaybooks.playbooks.measures.dates import DaysToRenewal, Season, Tenure, 
 from csplaybooks.playbooks.measures.facts import HeadCount, InSegment, Tagged
 from csplaybooks.playbooks.measures.holdings import PlanHeld, ProductHeld
 from csplaybooks.playbooks.measures.levels import LevelChange
+from csplaybooks.playbooks.measures.readiness import Readiness
 from csplaybooks.playbooks.measures.readings import AmountOverLimit, Level, ShareOfLimit
-from csplaybooks.playbooks.measures.relationships import ChampionChanged, OpenGap
+from csplaybooks.playbooks.measures.relationships import ChampionChanged, FindingKnown, OpenGap
 from csplaybooks.playbooks.measures.signals import DaysSince, DistinctCount, SignalCount, SignalGrowth
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DaysSince",
     "DaysToRenewal",
     "DistinctCount",
+    "FindingKnown",
     "HeadCount",
     "InSegment",
     "Known",
@@ -34,6 +36,7 @@ __all__ = [
     "OpenGap",
     "PlanHeld",
     "ProductHeld",
+    "Readiness",
     "Season",
     "ShareOfLimit",
     "SignalCount",
@@ -46,6 +49,7 @@ __all__ = [
     "measures",
     "register",
     "uses_catalogue",
+    "uses_readiness",
 ]
 
 _registry: dict[str, Measure] = {}
@@ -80,16 +84,26 @@ def uses_catalogue(definition: Mapping[str, Any]) -> bool:
 
     A measure that is not registered asks for nothing: its trigger cannot be evaluated anyway.
     """
+    return any(measure.uses_catalogue for measure in _asked(definition))
+
+
+def uses_readiness(definition: Mapping[str, Any]) -> bool:
+    """Whether a trigger asks for readiness scores, whose weights a run then has to keep. As above."""
+    return any(measure.uses_readiness for measure in _asked(definition))
+
+
+def _asked(definition: Mapping[str, Any]) -> list[Measure]:
     keys = {condition["measure"] for group in definition["any"] for condition in group["all"]}
-    return any(measure.uses_catalogue for key, measure in _registry.items() if key in keys)
+    return [measure for key, measure in _registry.items() if key in keys]
 
 
 for _measure in (
     *(SignalCount, DistinctCount, SignalGrowth, DaysSince),
     *(ShareOfLimit, AmountOverLimit, Level, LevelChange),
-    *(OpenGap, ChampionChanged),
+    *(OpenGap, FindingKnown, ChampionChanged),
     *(Tenure, DaysToRenewal, TimeToFirstValue, Season),
     *(HeadCount, InSegment, Tagged, PlanHeld, ProductHeld),
     *(NextTierTouched, UnheldFeatures, NewArea),
+    Readiness,
 ):
     register(_measure)

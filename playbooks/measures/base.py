@@ -8,12 +8,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from django.db.models import Q
+from django.db.models import DateTimeField, Q, Value
 from django.db.models.expressions import Combinable
 
+from csplaybooks.conf import company_time_zone
 from csplaybooks.playbooks.measures.sold import Catalogue
 from csplaybooks.signals.horizon import pruned_before
-from csplaybooks.signals.models import Meter, SignalType
+from csplaybooks.signals.models import Meter, SignalType, Strength
+from csplaybooks.signals.readiness import Weights
+
+#: The strength of a measure that says as much as the kinds of signal and meter which its settings name.
+OF_ITS_KINDS = "of its kinds"
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class Known:
     `kept_from` is the horizon: signals and readings from before it may be gone (None: nothing was pruned).
     `mark` is the id of the run up to which inputs count (None: everything stored until now). `signal_types` and
     `meters` give ids by key, `max_age_days` the maximum age of a reading by meter key. `catalogue` is what is sold; it
-    is empty where nobody asked for it, and in what runs kept before measures asked for it.
+    is empty where nobody asked for it, and in what runs kept before measures asked for it. `readiness` are the weights
+    of readiness scores; None where nobody asked for them, or none were published.
     """
 
     mark: int | None
@@ -32,12 +38,13 @@ class Known:
     max_age_days: Mapping[str, int] = field(default_factory=dict)
     kept_from: datetime | None = None
     catalogue: Catalogue = field(default_factory=Catalogue)
+    readiness: Weights | None = None
 
     @classmethod
-    def now(cls, mark: int | None = None, *, catalogue: bool = True) -> Known:
-        """What is there today: three queries, and two for what is sold.
+    def now(cls, mark: int | None = None, *, catalogue: bool = True, readiness: bool = True) -> Known:
+        """What is there today: three queries, two for what is sold, and one for the weights of readiness.
 
-        Without `catalogue` only for triggers none of whose measures `uses_catalogue`.
+        Without `catalogue` only for triggers none of whose measures `uses_catalogue`; so with `readiness`.
         """
         meters = list(Meter.objects.values_list("key", "pk", "max_age_days"))
         return cls(
@@ -47,6 +54,7 @@ class Known:
             max_age_days={key: days for key, _, days in meters},
             kept_from=pruned_before(),
             catalogue=Catalogue.now() if catalogue else Catalogue(),
+            readiness=Weights.in_force() if readiness else None,
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -58,14 +66,22 @@ class Known:
         }
         if self.catalogue != Catalogue():
             kept["catalogue"] = self.catalogue.as_json()
+        if self.readiness is not None:
+            # Its id says it all: published weights never change, and are never deleted.
+            kept["readiness"] = self.readiness.id
         return kept
 
     @classmethod
     def from_json(cls, mark: int, inputs: Mapping[str, Any]) -> Known:
-        """What a recorded run knew; what was pruned since cannot be asked for any more (one query)."""
-        kept = dict(inputs)
+        """What a recorded run knew; what was pruned since cannot be asked for any more.
+
+        One query, and one for the weights of readiness where they were kept.
+        """
+        # A run keeps more beside: what its budget stood on.
+        kept = {name: value for name, value in inputs.items() if name in cls.__dataclass_fields__}
         catalogue = Catalogue.from_json(kept.pop("catalogue")) if "catalogue" in kept else Catalogue()
-        return cls(mark=mark, **kept, kept_from=pruned_before(), catalogue=catalogue)
+        readiness = Weights.by_id(kept.pop("readiness")) if "readiness" in kept else None
+        return cls(mark=mark, **kept, kept_from=pruned_before(), catalogue=catalogue, readiness=readiness)
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,12 @@ class Moment:
     known: Known
     accounts: tuple[int, ...] | None = None
 
+    def as_value(self) -> Any:
+        """The moment as an expression, to be found beside what it is held against."""
+        # In a query that is kept it is one already.
+        is_one = hasattr(self.as_of, "resolve_expression")
+        return self.as_of if is_one else Value(self.as_of, output_field=DateTimeField())
+
     def shifted(self, by: timedelta) -> Moment:
         """The same question about an earlier moment, knowing what is known now."""
         return Moment(self.as_of - by, self.known, self.accounts)
@@ -89,7 +111,8 @@ class Moment:
 class Compiled:
     """A condition in SQL, over accounts: whether it holds, and the values it found.
 
-    `found` are expressions computed only for the accounts that match; their names are the measure's own.
+    `found` are expressions computed only for the accounts that match; their names are the measure's own. What is asked
+    of accounts that do not match is `Measure.explain`.
     """
 
     holds: Q | Combinable
@@ -141,6 +164,35 @@ def from_milli(value: int) -> Decimal:
     return Decimal(value) / 1000
 
 
+def percent(part: int, whole: int) -> str:
+    """A share in per cent, in words: to one decimal, and "just under" or "just over" what it would be rounded to.
+
+    Thresholds are whole per cents: a share that misses one by a hair must not read as if it met it.
+    """
+    share = round(Decimal(part) * 100 / whole, 1) + 0  # of which zero has no sign
+    # Of a fraction the nearest whole is told, of which it lies a hair to one side.
+    off = part * 100 - share * whole
+    if share % 1 or not off:
+        return f"{number(share)} %"
+    return f"just {'over' if (off > 0) == (whole > 0) else 'under'} {number(share)} %"
+
+
+def in_days(count: int) -> str:
+    """A span of days in words, as in "in 7 days" and "in a day"."""
+    return "a day" if count == 1 else f"{count} days"
+
+
+def day_of(moment: datetime) -> str:
+    """The calendar day of a moment in the company time zone, as `2026-11-16`."""
+    return f"{moment.astimezone(company_time_zone()):%Y-%m-%d}"
+
+
+def listed(names: Iterable[str], joined_by: str = "or") -> str:
+    """Names as people list them: "a", "a or b", "a, b or c"."""
+    *most, last = names
+    return f"{', '.join(most)} {joined_by} {last}" if most else last
+
+
 class Measure:
     """A kind of condition. Subclasses are registered by key and have no state.
 
@@ -154,6 +206,11 @@ class Measure:
     settings_schema: ClassVar[dict[str, Any]]
     required: ClassVar[tuple[str, ...]] = ()
     takes_threshold: ClassVar[bool] = True
+    #: What is taken for settings that were left out, where they name signal types or meters.
+    defaults: ClassVar[Mapping[str, Any]] = {}
+    #: How much it says of readiness to grow, one of `Strength`; None for what says nothing by itself: a segment.
+    #: By default it is that of the signal types and meters its settings name, and moderate where these name none.
+    strength: ClassVar[str | None] = OF_ITS_KINDS
     #: How thresholds are written, of `COMPARISONS`. "at least" is >=, "above" is >, "at most" is <=, "below" is <.
     threshold_schema: ClassVar[dict[str, Any]] = {"at_least": {"type": "number"}, "above": {"type": "number"}}
     #: The most decimals a threshold may have; more are refused and not rounded. None: the schema says enough.
@@ -164,6 +221,8 @@ class Measure:
     moment_is_a_parameter: ClassVar[bool] = False
     #: Whether `compile` looks at `moment.known.catalogue`. Runs load and keep it only for measures that say so.
     uses_catalogue: ClassVar[bool] = False
+    #: Whether `compile` looks at `moment.known.readiness`. As above.
+    uses_readiness: ClassVar[bool] = False
     #: Names of settings that hold keys of signal types or meters, for checking a document against the catalogue.
     signal_type_settings: ClassVar[tuple[str, ...]] = ()
     meter_settings: ClassVar[tuple[str, ...]] = ()
@@ -194,10 +253,35 @@ class Measure:
         if self.signal_type_settings:
             spans["window_days"] = timedelta(days=settings.get("window_days", 0))
         for name in self.meter_settings:
-            named = settings.get(name) or []
-            ages = [max_age_days.get(meter, 0) for meter in ([named] if isinstance(named, str) else named)]
+            ages = [max_age_days.get(meter, 0) for meter in self.named(settings, name)]
             spans[name] = timedelta(days=max(ages, default=0), hours=settings.get("grace_hours", 0))
         return spans
+
+    def named(self, settings: Mapping[str, Any], name: str) -> list[str]:
+        """The keys in a setting that names signal types or meters, one or several; its default where it is left out."""
+        keys = settings.get(name, self.defaults.get(name))
+        if keys is None:
+            return []
+        return [keys] if isinstance(keys, str) else list(keys)
+
+    def strength_of(
+        self, settings: Mapping[str, Any], signal_types: Mapping[str, str], meters: Mapping[str, str]
+    ) -> str | None:
+        """How much a condition says: one of `Strength`, or None for nothing by itself.
+
+        `signal_types` and `meters` give strengths by key. Of several kinds the weakest counts: a condition holds by any
+        of them. Raises KeyError for a kind that is in neither.
+        """
+        if self.strength != OF_ITS_KINDS:
+            return self.strength
+        strengths = [
+            known[key]
+            for names, known in ((self.signal_type_settings, signal_types), (self.meter_settings, meters))
+            for name in names
+            for key in self.named(settings, name)
+        ]
+        order = list(Strength.values)
+        return max(strengths, key=order.index, default=Strength.MODERATE.value)
 
     def problems(self, settings: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """What the schema cannot say of a condition: the setting at fault, and what is wrong with it."""
@@ -207,6 +291,18 @@ class Measure:
         """The condition over `Account` rows. Names and keys enter as parameters only."""
         raise NotImplementedError  # pragma: no cover - every registered measure has its own
 
+    def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:
+        """Expressions over `Account` rows for `words`, of accounts that meet the condition and of those that do not.
+
+        They hold all of what `compile` finds, by the same names, and beside it what tells why an account fails. It is
+        asked of few accounts, when somebody wants to know, and about a moment that is there: it may cost more.
+        """
+        return self.compile(settings, moment).found
+
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
-        """What was found, and what was needed, in one line."""
+        """What was found, and what was needed, in one line.
+
+        `found` are the values of `Compiled.found` for an account that matches, or those of `explain` for any account:
+        each of them may be None or zero then.
+        """
         raise NotImplementedError  # pragma: no cover - every registered measure has its own

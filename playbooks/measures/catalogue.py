@@ -15,7 +15,6 @@ from operator import or_
 from typing import Any
 
 from django.db.models import (
-    Aggregate,
     Case,
     CharField,
     Count,
@@ -36,7 +35,19 @@ from django.db.models import (
 from django.db.models.functions import Coalesce, JSONObject
 
 from csplaybooks.accounts.models import Entitlement
-from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment, comparison, lookup, needed, number, threshold
+from csplaybooks.playbooks.measures.base import (
+    Compiled,
+    Measure,
+    Moment,
+    comparison,
+    day_of,
+    in_days,
+    lookup,
+    needed,
+    percent,
+    threshold,
+)
+from csplaybooks.playbooks.measures.lists import TextList, few_of
 from csplaybooks.playbooks.measures.properties import PropertyText
 from csplaybooks.playbooks.measures.signals import (
     COUNTED,
@@ -44,33 +55,16 @@ from csplaybooks.playbooks.measures.signals import (
     SIGNAL_TYPE,
     WINDOW_DAYS,
     asked,
+    how_many,
     in_plain,
     signals_of,
     window,
 )
 from csplaybooks.playbooks.measures.sold import Catalogue
-from csplaybooks.signals.models import Signal
+from csplaybooks.signals.models import Signal, Strength
 
 #: The name of the property that holds a feature's key.
 PROPERTY: Mapping[str, Any] = {"type": "string", "minLength": 1, "maxLength": 200}
-
-#: So many features are named in words; the evidence has them all.
-_MOST_NAMED = 5
-
-
-class TextList(Aggregate):
-    """The different texts of a group, as a JSON list in any order."""
-
-    function = "JSONB_AGG"
-    name = "TextList"
-    allow_distinct = True
-
-    def __init__(self, expression: Any) -> None:
-        super().__init__(expression, distinct=True, output_field=JSONField())
-
-    def as_sqlite(self, compiler: Any, connection: Any, **extra_context: Any) -> Any:
-        """For SQLite."""
-        return self.as_sql(compiler, connection, function="JSON_GROUP_ARRAY", **extra_context)
 
 
 class AreaOf(Func):
@@ -100,17 +94,10 @@ def _feature(settings: Mapping[str, Any]) -> PropertyText:
     return PropertyText(settings.get("property", "feature"))
 
 
-def _holds(moment: Moment, **which: Any) -> Exists:
-    """Whether the account of a signal holds such an entitlement at the moment."""
+def _holds(moment: Moment, account: str, **which: Any) -> Exists:
+    """Whether the account of a row around it, by the name it has there, holds such an entitlement at the moment."""
     held = Entitlement.objects.holding_at(moment.as_of, moment.known.mark)
-    return Exists(held.filter(account=OuterRef("account"), **which))
-
-
-def _named(features: list[str]) -> str:
-    """A few features in words."""
-    names = sorted(features)
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+    return Exists(held.filter(account=OuterRef(account), **which))
 
 
 @dataclass(frozen=True)
@@ -162,7 +149,7 @@ class NextTierTouched(Measure):
     }
     required = ("window_days",)
     signal_type_settings = ("signal_types",)
-    _SIGNAL_TYPES = ("feature_gate_hit", "feature_used")
+    defaults = {"signal_types": ["feature_gate_hit", "feature_used"]}
 
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
@@ -195,7 +182,7 @@ class NextTierTouched(Measure):
 
     def _touches(self, settings: Mapping[str, Any], moment: Moment, steps: list[_Step]) -> QuerySet[Any]:
         """The signals in the window that name a feature of a next plan of their account, with its key as `feature`."""
-        types = settings.get("signal_types", self._SIGNAL_TYPES)
+        types = self.named(settings, "signal_types")
         signals: QuerySet[Any] = (
             Signal.objects.effective_at(moment.known.mark)
             .filter(type_id__in=[moment.known.signal_types.get(key, -1) for key in types])
@@ -203,23 +190,61 @@ class NextTierTouched(Measure):
             .annotate(feature=_feature(settings))
             .order_by()
         )
-        ahead = (
-            _of(step) & Q(_holds(moment, plan__in=step.below)) & ~Q(_holds(moment, plan__in=step.there))
-            for step in steps
-        )
+        ahead = (_of(step) & _is_ahead(step, moment, "account") for step in steps)
         return signals.filter(reduce(or_, ahead))
+
+    def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:
+        """See `Measure.explain`: beside it which plans are held, and whether the next is ahead and adds anything."""
+        catalogue = moment.known.catalogue
+        steps = list(_steps(catalogue))
+        held = Entitlement.objects.holding_at(moment.as_of, moment.known.mark).order_by()
+        own = held.filter(account=OuterRef("pk"), plan__isnull=False)
+        followed = [pk for pk, plan in catalogue.plans.items() if plan.next_plan in catalogue.plans]
+        ahead = [(_is_ahead(step, moment, "pk"), step) for step in sorted(steps, key=lambda step: step.plan)]
+        nothing = Value(None, output_field=CharField())
+        return {
+            **self.compile(settings, moment).found,
+            "plans": Subquery(own.values("account").annotate(names=TextList("plan__key")).values("names")),
+            "has_next": Exists(own.filter(plan__in=followed)),
+            "next_adds": Exists(own.filter(plan__in=[pk for step in steps for pk in step.below])),
+            "ahead": Case(*(When(is_so, then=Value(step.plan)) for is_so, step in ahead), default=nothing),
+            "ahead_adds": Case(
+                *(When(is_so, then=Value(len(step.features))) for is_so, step in ahead),
+                default=Value(0),
+                output_field=IntegerField(),
+            ),
+        }
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
-        least = f"in {settings['window_days']} days, needed {needed(settings)} %"
-        told = found["next_tier"]
-        if told is None:
-            return f"no feature that a next plan adds was touched {least}"
-        share = number(round(told["touched"] * 100 / told["total"], 1))
-        return (
-            f"{told['touched']} of {told['total']} features that {told['plan']} adds touched ({share} %: "
-            f"{_named(told['features'])}) {least}"
-        )
+        return f"{self._said(settings, found)}, needed {needed(settings)} %"
+
+    def _said(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        span = in_days(settings["window_days"])
+        if told := found["next_tier"]:
+            share = percent(told["touched"], told["total"])
+            return (
+                f"{told['touched']} of {told['total']} features that {told['plan']} adds touched ({share}: "
+                f"{few_of(told['features'])}) in {span}"
+            )
+        if "ahead" not in found:
+            return f"no feature that a next plan adds was touched in {span}"
+        if found["ahead"] is not None:
+            return f"none of the {found['ahead_adds']} features that {found['ahead']} adds touched in {span}"
+        if not found["plans"]:
+            return "no plan held, so none is next"
+        plans = few_of(found["plans"])
+        if not found["has_next"]:
+            return f"no plan comes after {plans}"
+        if not found["next_adds"]:
+            return f"the plan after {plans} adds no feature"
+        return f"the plan after the lower one is held already ({plans})"
+
+
+def _is_ahead(step: _Step, moment: Moment, account: str) -> Q:
+    """Whether an account, referred to by this name, is below a step and not there yet."""
+    below = _holds(moment, account, plan__in=step.below)
+    return Q(below) & ~Q(_holds(moment, account, plan__in=step.there))
 
 
 def _of(step: _Step) -> Q:
@@ -263,18 +288,15 @@ class UnheldFeatures(Measure):
         unheld = [
             Q(feature__in=keys)
             & ~Q(
-                _holds(moment, product=product) if least is None else _holds(moment, plan__in=catalogue.at_least(least))
+                _holds(moment, "account", product=product)
+                if least is None
+                else _holds(moment, "account", plan__in=catalogue.at_least(least))
             )
             for (product, least), keys in catalogue.opened_by().items()
         ]
         if not unheld:
             return Compiled(holds=Q(pk__in=[]), found={"count": Value(0), "features": Value([], JSONField())})
-        signals = (
-            signals_of(settings, moment)
-            .in_window(moment.as_of - window(settings), moment.as_of)
-            .annotate(feature=_feature(settings))
-            .filter(reduce(or_, unheld))
-        )
+        signals = self._in_window(settings, moment).filter(reduce(or_, unheld))
         enough = (
             asked(signals, moment)
             .values("account")
@@ -286,18 +308,37 @@ class UnheldFeatures(Measure):
         return Compiled(
             holds=Q(pk__in=enough),
             found={
-                "count": Coalesce(Subquery(own.annotate(n=Count("pk")).values("n")), 0),
+                "count": how_many(signals),
                 "features": Subquery(own.annotate(named=TextList("feature")).values("named")),
             },
         )
 
+    def _in_window(self, settings: Mapping[str, Any], moment: Moment) -> Any:
+        """The signals in the window, with the key of the feature that each names as `feature`."""
+        signals = signals_of(settings, moment).in_window(moment.as_of - window(settings), moment.as_of)
+        return signals.annotate(feature=_feature(settings))
+
+    def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:
+        """See `Measure.explain`: beside it how many there are in all, and how many of these name a feature."""
+        signals = self._in_window(settings, moment)
+        return {
+            **self.compile(settings, moment).found,
+            "all": how_many(signals),
+            "naming": how_many(signals.filter(feature__in=list(moment.known.catalogue.features))),
+        }
+
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
-        features = f" ({_named(found['features'])})" if found["features"] else ""
-        return (
-            f"{in_plain(settings)}: {found['count']} about features not held{features} in {settings['window_days']} "
-            f"days, needed {needed(settings)}"
-        )
+        count = found["count"] or 0
+        parts = [few_of(found["features"])] if found["features"] else []
+        if "all" in found:
+            if held := found["naming"] - count:
+                parts.append(f"{held} about features held")
+            if unknown := found["all"] - found["naming"]:
+                parts.append(f"{unknown} that name no feature")
+        of_these = f" ({'; '.join(parts)})" if parts else ""
+        span = in_days(settings["window_days"])
+        return f"{in_plain(settings)}: {count} about features not held{of_these} in {span}, needed {needed(settings)}"
 
 
 class NewArea(Measure):
@@ -324,7 +365,9 @@ class NewArea(Measure):
     takes_threshold = False
     required = ("window_days",)
     signal_type_settings = ("signal_type",)
-    _SIGNAL_TYPE = "feature_used"
+    defaults = {"signal_type": "feature_used"}
+    #: A new use case, whatever says so.
+    strength = Strength.STRONG.value
     _QUIET_DAYS = 180
 
     def reach(self, settings: Mapping[str, Any], max_age_days: Mapping[str, int]) -> dict[str, timedelta]:
@@ -337,16 +380,9 @@ class NewArea(Measure):
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
         begin = moment.as_of - window(settings)
-        area: Any = PropertyText("area")
-        if areas := moment.known.catalogue.areas():
-            area = Coalesce(AreaOf(_feature(settings), areas), area)
-        used = (
-            signals_of({"signal_type": self._SIGNAL_TYPE, **settings}, moment)
-            .in_window(begin - timedelta(days=self._quiet_days(settings)), moment.as_of)
-            .annotate(area=area)
-            # Neither without an area nor with an empty one.
-            .filter(area__gt="")
-        )
+        used = self._used(settings, moment).in_window(begin - timedelta(days=self._quiet_days(settings)), moment.as_of)
+        # Neither without an area nor with an empty one.
+        used = used.filter(area__gt="")
 
         def new(signals: Any) -> Any:
             return signals.values("account", "area").annotate(first=Min("occurred_at")).filter(first__gt=begin)
@@ -357,10 +393,35 @@ class NewArea(Measure):
             found={"area": Subquery(own.values("area")[:1]), "first_at": Subquery(own.values("first")[:1])},
         )
 
+    def _used(self, settings: Mapping[str, Any], moment: Moment) -> Any:
+        """The signals of all time, each with its `area`."""
+        area: Any = PropertyText("area")
+        if areas := moment.known.catalogue.areas():
+            area = Coalesce(AreaOf(_feature(settings), areas), area)
+        return signals_of({**self.defaults, **settings}, moment).annotate(area=area)
+
+    def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:
+        """See `Measure.explain`: beside it how many signals came in the window, and their areas, new or not."""
+        signals = self._used(settings, moment).in_window(moment.as_of - window(settings), moment.as_of)
+        own = signals.filter(account=OuterRef("pk"), area__gt="").values("account")
+        return {
+            **self.compile(settings, moment).found,
+            "all": how_many(signals),
+            "areas": Subquery(own.annotate(areas=TextList("area")).values("areas")),
+        }
+
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
-        what = in_plain({"signal_type": self._SIGNAL_TYPE, **settings})
-        days, quiet = settings["window_days"], self._quiet_days(settings)
-        if found["area"] is None:
-            return f"{what}: no area in {days} days that was not used in the {quiet} before"
-        return f"{what}: {found['area']} first used on {found['first_at']:%Y-%m-%d}, not in the {quiet} days before"
+        what = in_plain({**self.defaults, **settings})
+        span, quiet = in_days(settings["window_days"]), self._quiet_days(settings)
+        before = "the day before" if quiet == 1 else f"the {quiet} days before"
+        if found["area"] is not None:
+            return f"{what}: {found['area']} first used on {day_of(found['first_at'])}, not in {before}"
+        wanted = f"needed an area that was not used in {before}"
+        if "all" not in found:
+            return f"{what}: no new area in {span}, {wanted}"
+        if not found["all"]:
+            return f"{what}: none in {span}, {wanted}"
+        if not found["areas"]:
+            return f"{what}: {found['all']} in {span}, none with an area, {wanted}"
+        return f"{what}: {few_of(found['areas'])} in {span}, used before already, {wanted}"

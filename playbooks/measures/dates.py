@@ -14,6 +14,7 @@ from csplaybooks.conf import company_time_zone
 from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment, both_ways, lookup, needed, threshold
 from csplaybooks.playbooks.measures.facts import OfFacts
 from csplaybooks.playbooks.measures.readings import compare
+from csplaybooks.signals.models import Strength
 
 #: Whole days, of which there are none below nothing.
 DAYS: Mapping[str, Any] = {
@@ -54,6 +55,7 @@ class Tenure(_OfDates):
     """
 
     key = "tenure"
+    strength = None
     treats = "unknown, or a day that is still to come, fails; the first day is 0"
     settings_schema: ClassVar[dict[str, Any]] = {"since": {"enum": ["customer_since", "activated_on"]}}
 
@@ -86,6 +88,7 @@ class DaysToRenewal(_OfDates):
     """In how many days the account renews; on the day itself 0."""
 
     key = "days_to_renewal"
+    strength = Strength.WEAK.value
     treats = "unknown, or a day that is past, fails; the day itself is 0"
 
     def shown(self, settings: Mapping[str, Any]) -> Sequence[str]:
@@ -114,6 +117,7 @@ class TimeToFirstValue(_OfDates):
     """How many days it took the account from becoming a customer to being activated, once it is."""
 
     key = "time_to_first_value"
+    strength = Strength.MODERATE.value
     treats = "unknown, not activated yet, or activated before it was a customer, fails; the same day is 0"
 
     def shown(self, settings: Mapping[str, Any]) -> Sequence[str]:
@@ -148,6 +152,7 @@ class Season(Measure):
     """The month of the moment is one of `months`; without these, of October to March, when budgets are made."""
 
     key = "season"
+    strength = Strength.WEAK.value
     treats = "the same for every account, whatever is known of it"
     settings_schema: ClassVar[dict[str, Any]] = {
         "months": {

@@ -10,6 +10,8 @@ from django.db.models import BooleanField, Func, OuterRef, Q, Subquery
 
 from csplaybooks.accounts.models import AccountFacts, Segment
 from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment, both_ways, lookup, needed, threshold
+from csplaybooks.playbooks.measures.lists import few_of
+from csplaybooks.signals.models import Strength
 
 TAGS: Mapping[str, Any] = {
     "type": "array",
@@ -74,6 +76,7 @@ class HeadCount(OfFacts):
     """How many people work at the account."""
 
     key = "head_count"
+    strength = Strength.WEAK.value
     treats = "unknown fails; zero is a number"
     moment_is_a_parameter = True
     settings_schema: ClassVar[dict[str, Any]] = {}
@@ -100,6 +103,7 @@ class InSegment(OfFacts):
     """The account is in one of some segments."""
 
     key = "segment"
+    strength = None
     treats = "unknown fails"
     moment_is_a_parameter = True
     settings_schema: ClassVar[dict[str, Any]] = {
@@ -118,15 +122,17 @@ class InSegment(OfFacts):
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
+        labels = {segment: str(label).lower() for segment, label in Segment.choices}
         held = found["segment"]
-        wanted = " or ".join(Segment(segment).label.lower() for segment in settings["segments"])
-        return f"segment {Segment(held).label.lower() if held else 'unknown'}, needed {wanted}"
+        wanted = " or ".join(labels[segment] for segment in settings["segments"])
+        return f"segment {labels.get(held, held) if held else 'unknown'}, needed {wanted}"
 
 
 class Tagged(OfFacts):
     """The account has at least one of some tags, as they are written."""
 
     key = "tagged"
+    strength = None
     treats = "no tags, or nothing known, fails"
     moment_is_a_parameter = True
     settings_schema: ClassVar[dict[str, Any]] = {"tags": TAGS}
@@ -143,5 +149,11 @@ class Tagged(OfFacts):
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
-        held = [tag for tag in settings["tags"] if tag in (found["tags"] or ())]
-        return f"{'tagged ' + ', '.join(held) if held else 'no such tag'}, needed {' or '.join(settings['tags'])}"
+        # The column holds any JSON, and only a list holds tags.
+        told = found["tags"] if isinstance(found["tags"], list) else []
+        tags = [tag for tag in told if isinstance(tag, str)]
+        if held := [tag for tag in settings["tags"] if tag in tags]:
+            said = f"tagged {', '.join(held)}"
+        else:
+            said = f"no such tag (tagged {few_of(tags)})" if tags else "no tags"
+        return f"{said}, needed {' or '.join(settings['tags'])}"

@@ -9,6 +9,7 @@ from django.db.models import Exists, OuterRef, Q, Subquery
 
 from csplaybooks.accounts.models import Entitlement
 from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment
+from csplaybooks.playbooks.measures.lists import TextList, few_of
 
 _KEYS: Mapping[str, Any] = {
     "type": "array",
@@ -23,6 +24,7 @@ class _Held(Measure):
     """The account holds one of some things, or with `held: false` none of them."""
 
     takes_threshold = False
+    strength = None
     treats = "nothing held fails, and with `held: false` holds"
     moment_is_a_parameter = True
     #: What is held: a reference of `Entitlement`. Its plural is the setting with the keys.
@@ -42,11 +44,21 @@ class _Held(Measure):
             found={"holds": Subquery(own.order_by(name, "pk").values(name)[:1])},
         )
 
+    def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:
+        """See `Measure.explain`: beside it the names of all that is held."""
+        held = Entitlement.objects.holding_at(moment.as_of, moment.known.mark).order_by()
+        own = held.filter(**{"account": OuterRef("pk"), f"{self.thing}__isnull": False}).values("account")
+        names = Subquery(own.annotate(names=TextList(f"{self.thing}__name")).values("names"))
+        return {**self.compile(settings, moment).found, "all_held": names}
+
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
         keys = settings[f"{self.thing}s"]
         wanted = " or ".join(keys) if settings.get("held", True) else f"none of {', '.join(keys)}"
-        return f"holds {found['holds'] or 'none of these'}, needed {wanted}"
+        if found["holds"] or "all_held" not in found:
+            return f"holds {found['holds'] or 'none of these'}, needed {wanted}"
+        # What is held instead tells a wrong plan from no plan at all.
+        return f"holds {few_of(found['all_held'] or []) or f'no {self.thing}'}, needed {wanted}"
 
 
 class PlanHeld(_Held):

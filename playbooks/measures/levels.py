@@ -14,12 +14,23 @@ from csplaybooks.playbooks.measures.base import (
     Moment,
     comparison,
     from_milli,
+    in_days,
     lookup,
     needed,
     number,
+    percent,
     threshold,
 )
-from csplaybooks.playbooks.measures.readings import AMOUNTS, DECIMALS, METER, compare, latest_meets, latest_reading
+from csplaybooks.playbooks.measures.readings import (
+    AMOUNTS,
+    DECIMALS,
+    METER,
+    compare,
+    last_of_any_age,
+    latest_meets,
+    latest_reading,
+    no_reading,
+)
 
 #: Comparisons multiply thousandths by per cents, and must stay inside 64 bits.
 _MOST_PERCENT = 1000
@@ -83,26 +94,35 @@ class LevelChange(Measure):
             },
         )
 
+    def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:
+        """See `Measure.explain`: beside it the last reading of any age, at either end."""
+        before = moment.shifted(timedelta(days=settings["window_days"]))
+        return {
+            **self.compile(settings, moment).found,
+            **last_of_any_age(settings["meter"], moment, "last"),
+            **last_of_any_age(settings["meter"], before, "last_before"),
+        }
+
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
         unit = " %" if settings.get("percent") else ""
-        said = _said(settings["window_days"], unit, found["earlier"], found["present"])
-        return f"{settings['meter'].replace('_', ' ')} {said}, needed {needed(settings)}{unit}"
+        return f"{self._said(settings, found)}, needed {needed(settings)}{unit}"
 
-
-def _said(days: int, unit: str, earlier: int | None, present: int | None) -> str:
-    """What became of a level in some days, in words; levels in thousandths."""
-    span = f"{days} days" if days > 1 else "a day"
-    if present is None:
-        return "without a reading that counts"
-    if earlier is None:
-        return f"without a reading that counted {span} before"
-    levels = f"(from {number(from_milli(earlier))} to {number(from_milli(present))})"
-    if present == earlier:
-        return f"did not change in {span} {levels}"
-    if unit and earlier <= 0:
-        return f"changed in {span} {levels}, which is no per cent of anything"
-    change = abs(from_milli(present - earlier))
-    if unit:
-        change = round(change * 100 / from_milli(earlier), 1)
-    return f"{'rose' if present > earlier else 'fell'} by {number(change)}{unit} in {span} {levels}"
+    def _said(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+        """What became of the level in the window, in words; levels in thousandths."""
+        meter, span = settings["meter"], in_days(settings["window_days"])
+        earlier, present = found["earlier"], found["present"]
+        if present is None:
+            return no_reading(meter, found, "last")
+        if earlier is None:
+            return no_reading(meter, found, "last_before", f" {span} before")
+        what = meter.replace("_", " ")
+        levels = f"(from {number(from_milli(earlier))} to {number(from_milli(present))})"
+        moved = f"{'did not change' if present == earlier else 'changed'} in {span} {levels}"
+        if settings.get("percent") and earlier <= 0:
+            return f"{what} {moved}, which is no per cent of anything"
+        if present == earlier:
+            return f"{what} {moved}"
+        change = abs(present - earlier)
+        by = percent(change, earlier) if settings.get("percent") else number(from_milli(change))
+        return f"{what} {'rose' if present > earlier else 'fell'} by {by} in {span} {levels}"

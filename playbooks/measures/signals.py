@@ -13,10 +13,13 @@ from csplaybooks.playbooks.measures.base import (
     Compiled,
     Measure,
     Moment,
+    day_of,
     from_milli,
+    in_days,
     lookup,
     needed,
     number,
+    percent,
     threshold,
 )
 from csplaybooks.playbooks.measures.properties import PropertyIs, PropertyToken
@@ -62,8 +65,19 @@ def window(settings: Mapping[str, Any]) -> timedelta:
 
 
 def in_plain(settings: Mapping[str, Any]) -> str:
-    """The signals of a condition in words."""
-    return str(settings["signal_type"]).replace("_", " ")
+    """The signals of a condition in words: "login", "user added (by: admin)"."""
+    what = str(settings["signal_type"]).replace("_", " ")
+    wanted = ", ".join(
+        f"{name}: {str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in settings.get("properties", {}).items()
+    )
+    return f"{what} ({wanted})" if wanted else what
+
+
+def how_many(signals: QuerySet[Any], what: Any = "pk", **filters: Any) -> Coalesce:
+    """How many of some signals an account of the query around them has, zero for none."""
+    own = signals.filter(account=OuterRef("pk")).values("account")
+    return Coalesce(Subquery(own.annotate(how_many=Count(what, **filters)).values("how_many")), 0)
 
 
 class SignalCount(Measure):
@@ -91,14 +105,15 @@ class SignalCount(Measure):
         return Compiled(
             holds=Q(pk__in=enough),
             found={
-                "count": Coalesce(Subquery(own.annotate(n=Count("pk")).values("n")), 0),
+                "count": how_many(signals),
                 "last_at": Subquery(own.annotate(last=Max("occurred_at")).values("last")),
             },
         )
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
-        return f"{in_plain(settings)}: {found['count']} in {settings['window_days']} days, needed {needed(settings)}"
+        span = in_days(settings["window_days"])
+        return f"{in_plain(settings)}: {found['count'] or 0} in {span}, needed {needed(settings)}"
 
 
 class DistinctCount(Measure):
@@ -123,11 +138,7 @@ class DistinctCount(Measure):
 
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
-        signals = signals_of(settings, moment).in_window(moment.as_of - window(settings), moment.as_of)
-        if "property" in settings:
-            what: Any = PropertyToken(settings["property"])
-        else:
-            signals, what = signals.exclude(actor=""), F("actor")
+        signals, what = self._named(settings, moment)
         enough = (
             asked(signals, moment)
             .values("account")
@@ -135,19 +146,32 @@ class DistinctCount(Measure):
             .filter(**{f"count__{lookup(settings)}": int(threshold(settings))})
             .values("account")
         )
-        own = signals.filter(account=OuterRef("pk")).values("account")
-        return Compiled(
-            holds=Q(pk__in=enough),
-            found={"count": Coalesce(Subquery(own.annotate(n=Count(what, distinct=True)).values("n")), 0)},
-        )
+        return Compiled(holds=Q(pk__in=enough), found={"count": how_many(signals, what, distinct=True)})
+
+    def _named(self, settings: Mapping[str, Any], moment: Moment) -> tuple[Any, Any]:
+        """The signals in the window, and what of them is counted."""
+        signals = signals_of(settings, moment).in_window(moment.as_of - window(settings), moment.as_of)
+        if "property" in settings:
+            return signals, PropertyToken(settings["property"])
+        return signals.exclude(actor=""), F("actor")
+
+    def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:
+        """See `Measure.explain`: beside it, how many signals count for nothing, because they name none."""
+        signals = signals_of(settings, moment).in_window(moment.as_of - window(settings), moment.as_of)
+        if "property" in settings:
+            nameless = signals.annotate(token=PropertyToken(settings["property"])).filter(token__isnull=True)
+        else:
+            nameless = signals.filter(actor="")
+        return {**self.compile(settings, moment).found, "nameless": how_many(nameless)}
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
         what = f"values of {settings['property']}" if "property" in settings else "people"
-        return (
-            f"{in_plain(settings)}: {found['count']} different {what} in {settings['window_days']} days, "
-            f"needed {needed(settings)}"
-        )
+        said = f"{in_plain(settings)}: {found['count'] or 0} different {what} in {in_days(settings['window_days'])}"
+        if nameless := found.get("nameless"):
+            # Where nobody asks why, nobody needs to know of them.
+            said += f" ({nameless} without {settings.get('property', 'an actor')} left out)"
+        return f"{said}, needed {needed(settings)}"
 
 
 class SignalGrowth(Measure):
@@ -208,15 +232,22 @@ class SignalGrowth(Measure):
 
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
-        present, before = found["present"], found["before"]
-        change = f"{number(round((present - before) * 100 / before, 1))} % more" if before > 0 else "no growth"
-        if settings.get("of") == "value":
-            present, before = number(from_milli(present)), number(from_milli(before))
-        least = f" (from {settings['least_before']} on)" if "least_before" in settings else ""
-        days = settings["window_days"]
+        present, before = found["present"] or 0, found["before"] or 0
+        by_value = settings.get("of") == "value"
+        least = settings.get("least_before", 1)
+        if before <= 0:
+            change = "no growth"
+        elif before < least * (1000 if by_value else 1):
+            change = f"less than {least} before is no growth"
+        else:
+            change = f"{percent(abs(present - before), before)} {'more' if present >= before else 'less'}"
+        if by_value:
+            present, before = number(from_milli(present)), before and number(from_milli(before))
+        from_on = f" (from {settings['least_before']} on)" if "least_before" in settings else ""
         return (
-            f"{in_plain(settings)}: {present} in {days} days after {before} in those before, {change}, "
-            f"needed {needed(settings)} %{least}"
+            f"{in_plain(settings)}: {present} in {in_days(settings['window_days'])} after {before or 'nothing'} in "
+            f"{'the one' if settings['window_days'] == 1 else 'those'} before, {change}, needed {needed(settings)} %"
+            f"{from_on}"
         )
 
 
@@ -270,8 +301,28 @@ class DaysSince(Measure):
         own = signals.filter(account=OuterRef("pk")).values("account")
         return Compiled(holds=holds, found={"last_at": Subquery(own.annotate(last=Max("occurred_at")).values("last"))})
 
+    def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:
+        """See `Measure.explain`: beside it the moment, to tell how long ago that is."""
+        return {**self.compile(settings, moment).found, "as_of": moment.as_value()}
+
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
         last: datetime | None = found["last_at"]
-        when = "never" if last is None else f"last on {last:%Y-%m-%d}"
-        return f"{in_plain(settings)}: {when}, needed {needed(settings)} days ago"
+        wanted = f"{needed(settings)} days ago"
+        if settings.get("never") == "holds":
+            wanted += " or none"
+        if last is None:
+            said = f"none in {in_days(settings.get('window_days', self._LONGEST))}"
+        elif found.get("as_of") is None:
+            said = f"last on {day_of(last)}"
+        else:
+            said = f"last {_ago(found['as_of'] - last)} (on {day_of(last)})"
+        return f"{in_plain(settings)}: {said}, needed {wanted}"
+
+
+def _ago(span: timedelta) -> str:
+    """How long ago, in words, so that it stands on the right side of a threshold of whole days."""
+    days, rest = divmod(span, timedelta(days=1))
+    if not days and rest:
+        return "less than a day ago"
+    return f"{'more than ' if rest else ''}{'1 day' if days == 1 else f'{days} days'} ago"

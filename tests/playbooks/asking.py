@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -51,7 +51,8 @@ def said(
         for hit, row in zip(hits, fresh, strict=True):
             (evidence,) = hit.evidence
             assert json.loads(json.dumps(evidence)) == evidence
-            assert [str(value) for value in evidence["found"].values()] == [str(value) for value in row[1:]]
+            plain = [value.isoformat() if isinstance(value, date) else value for value in row[1:]]
+            assert list(evidence["found"].values()) == plain
         answers.append({hit.account_id: hit.evidence[0]["words"] for hit in hits})
     of_all, alone = answers
     assert alone == {pk: words for pk, words in of_all.items() if pk == account.pk}

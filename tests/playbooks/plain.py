@@ -21,6 +21,7 @@ from tests.playbooks.plain_world import (
     World,
     counting,
     fact,
+    held_for_true,
     holding_at,
     inside,
     latest,
@@ -282,6 +283,21 @@ def open_gap(world: World, account: int, settings: Mapping[str, Any], asked: Ask
     return bool(gaps), {"finding": first and first.id, "product": first and first.product}
 
 
+@measure("finding")
+def finding(world: World, account: int, settings: Mapping[str, Any], asked: Asked, meets: Meets) -> tuple[bool, Found]:
+    """A finding of one of some kinds, open or settled; of several the one told last."""
+    found: list[tuple[int, str, datetime]] = []
+    for each in world.findings:
+        status = [state["status"] for state in holding_at(each.states, account, asked)]
+        if each.kind not in settings["kinds"] or not set(status) & set(settings.get("statuses", ["open", "settled"])):
+            continue
+        raised = min(state.since for state in each.states if held_for_true(state, asked))
+        if "window_days" not in settings or inside(raised, days(settings), asked.as_of):
+            found.append((each.id, each.kind, raised))
+    pk, kind, raised_at = max(found, default=(None, None, None))
+    return bool(found), {"finding": pk, "kind": kind, "raised_at": raised_at}
+
+
 @measure("champion_change")
 def champion_change(
     world: World, account: int, settings: Mapping[str, Any], asked: Asked, meets: Meets
@@ -458,6 +474,31 @@ def new_area(world: World, account: int, settings: Mapping[str, Any], asked: Ask
     # Of several the one used first is told, and of these the first by name.
     first = min(new, default=None)
     return bool(new), {"area": first and first[1], "first_at": first and first[0]}
+
+
+#: How many days a period is, by strength; a signal counts a whole, a half and a quarter in its first three.
+PERIODS = {"strong": 14, "moderate": 30, "weak": 60}
+
+
+@measure("readiness")
+def readiness(
+    world: World, account: int, settings: Mapping[str, Any], asked: Asked, meets: Meets
+) -> tuple[bool, Found]:
+    """No signal that weighs anything is 0; a part of a point is none."""
+    points = Fraction(0)
+    for weighing in world.weights:
+        if weighing.motion != settings["motion"]:
+            continue
+        ages = [
+            asked.as_of - signal.at
+            for signal in named_signals(world, account, {"signal_type": weighing.type}, asked)
+            if signal.at <= asked.as_of
+        ]
+        halvings = [age // timedelta(days=PERIODS[weighing.strength]) for age in sorted(ages)]
+        counting_ones = [times for times in halvings if times < 3][: weighing.at_most]
+        points += sum(Fraction(weighing.points, 2**times) for times in counting_ones)
+    score = min(100, int(points))
+    return bool(world.weights) and meets(Fraction(score)), {"score": score, "weights": 1 if world.weights else None}
 
 
 def differences(expected: Sequence[Found], evidence: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -43,6 +43,7 @@ from tests.playbooks.plain_world import (
     Plan,
     Reading,
     Signal,
+    Weighing,
     World,
 )
 
@@ -114,6 +115,10 @@ SETTINGS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"meter": often(METERS[0], besides=METERS[1]), "window_days": WINDOWS}, optional={"percent": st.booleans()}
     ),
     "open_gap": st.fixed_dictionaries({}, optional={"products": some(*PRODUCTS)}),
+    "finding": st.fixed_dictionaries(
+        {"kinds": some("win", "gap", "risk")},
+        optional={"statuses": some("open", "settled", "dropped"), "window_days": WINDOWS},
+    ),
     "champion_change": st.fixed_dictionaries(
         {"kinds": some(*StoredChampionChange.Kind.values), "window_days": WINDOWS}
     ),
@@ -133,6 +138,7 @@ SETTINGS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         {"window_days": WINDOWS},
         optional={"quiet_days": st.sampled_from([2, 1, 3, 5]), "signal_type": _TYPE, "property": _PROPERTY},
     ),
+    "readiness": st.fixed_dictionaries({"motion": often("tier_upsell", besides="cross_sell")}),
     "plan_held": st.fixed_dictionaries({"plans": some(*PLANS, "no_such_plan")}, optional=_HELD),
     "product_held": st.fixed_dictionaries({"products": some(*PRODUCTS, "no_such_product")}, optional=_HELD),
 }
@@ -337,7 +343,7 @@ def worlds(draw: Draw) -> World:
             ]
             holdings += _story(acts, account, ids, "holdings")
         for _ in range(draw(st.sampled_from([1, 2, 0]))):
-            kind = draw(st.sampled_from(["gap", "gap", "risk"]))
+            kind = draw(st.sampled_from(["gap", "gap", "risk", "win"]))
             product = draw(st.sampled_from([*PRODUCTS, None])) if kind == "gap" else None
             states = _story(draw(_acts(_STATUSES)), account, ids, "states")
             findings.append(Finding(ids("findings"), account, kind, product, states))
@@ -347,6 +353,7 @@ def worlds(draw: Draw) -> World:
         accounts=accounts,
         plans=plans,
         features=features,
+        weights=draw(weighings()),
         signals=_events(Signal, "type", draw(many(_SIGNAL, 30)), count),
         readings=_events(Reading, "meter", draw(many(_READING, 20)), count),
         facts=tuple(facts),
@@ -356,6 +363,19 @@ def worlds(draw: Draw) -> World:
             ChampionChange(ids("changes"), FIRST_ID + number % count, at, News(run), kind)
             for number, at, run, kind in moves
         ),
+    )
+
+
+@st.composite
+def weighings(draw: Draw) -> tuple[Weighing, ...]:
+    """What weighs for two motions; once in a while nothing does."""
+    strengths = {key: draw(st.sampled_from(["strong", "moderate", "weak"])) for key in SIGNAL_TYPES}
+    pairs = [(motion, key) for motion in ("tier_upsell", "cross_sell") for key in SIGNAL_TYPES]
+    return tuple(
+        Weighing(
+            motion, key, draw(st.sampled_from([10, 3, 1, 60])), draw(st.sampled_from([3, 1, 2, 100])), strengths[key]
+        )
+        for motion, key in draw(st.lists(st.sampled_from(pairs), max_size=3, unique=True))
     )
 
 

@@ -22,6 +22,7 @@ from csplaybooks.playbooks.measures.sold import Catalogue as SoldCatalogue
 from csplaybooks.playbooks.measures.sold import SoldFeature, SoldPlan
 from csplaybooks.signals.factories import IntakeBatchFactory, MeterFactory, SignalTypeFactory, SourceFactory
 from csplaybooks.signals.models import Reading, Signal
+from csplaybooks.signals.readiness import Weight, Weights
 from tests.playbooks import plain_world
 from tests.playbooks.plain_world import Asked, World
 
@@ -71,7 +72,17 @@ class Catalogue:
             meters={key: pk for key, pk in self.meters.items() if key in asked.max_age_days},
             max_age_days=dict(asked.max_age_days),
             catalogue=SoldCatalogue(plans, features),
+            readiness=self._weights(world),
         )
+
+    @staticmethod
+    def _weights(world: World) -> Weights | None:
+        """What weighs, as if it were published; it stands nowhere else either."""
+        motions: dict[str, dict[str, Weight]] = {}
+        for weighing in world.weights:
+            motions.setdefault(weighing.motion, {})[weighing.type] = Weight(weighing.points, weighing.at_most)
+        strengths = {weighing.type: weighing.strength for weighing in world.weights}
+        return Weights(1, 1, motions, strengths) if world.weights else None
 
     def store(self, world: World) -> None:
         """Write all of a world; its ids are the rows'."""
@@ -200,6 +211,9 @@ def show(world: World) -> Iterable[str]:
         yield f"  plan {plan.key} of {plan.product}, rank {plan.rank}, then {plan.next_plan}"
     for feature in world.features:
         yield f"  feature {feature.key} of {feature.product} from {feature.least_plan}, area {feature.area or 'none'}"
+    for weighing in world.weights:
+        each = f"{weighing.points} each of {weighing.at_most}"
+        yield f"  {weighing.strength} {weighing.type} weighs {each} for {weighing.motion}"
     yield f"accounts {', '.join(str(pk) for pk in world.accounts)}"
     for signal in world.signals:
         rest = f"by {signal.actor or 'nobody'}, {signal.value_milli} milli, {dict(signal.properties)}"

@@ -110,8 +110,19 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Weighing:
+    """What a kind of signal weighs for a motion: points each, of the newest so many; its strength."""
+
+    motion: str
+    type: str
+    points: int
+    at_most: int
+    strength: str
+
+
+@dataclass(frozen=True)
 class World:
-    """All that is stored; `plans` and `features` are the catalogue as the run used it."""
+    """All that is stored; `plans`, `features` and `weights` are what is sold and what weighs as the run used it."""
 
     accounts: tuple[int, ...]
     signals: tuple[Signal, ...] = ()
@@ -122,6 +133,7 @@ class World:
     findings: tuple[Finding, ...] = ()
     plans: tuple[Plan, ...] = ()
     features: tuple[Feature, ...] = ()
+    weights: tuple[Weighing, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,14 +173,20 @@ def inside(at: datetime, length: timedelta, until: datetime) -> bool:
     return until - length < at <= until
 
 
+def held_for_true(period: Period, asked: Asked) -> bool:
+    """Whether a period was known, and not taken back yet as far as was known; whenever it holds."""
+    return period.told.known_at(asked.mark) and not (
+        period.taken_back is not None and period.taken_back.known_at(asked.mark)
+    )
+
+
 def holding_at(periods: Iterable[Period], account: int, asked: Asked) -> list[Period]:
     """The periods of an account that hold at the moment, as far as was known."""
     return [
         period
         for period in periods
         if period.account == account
-        and period.told.known_at(asked.mark)
-        and not (period.taken_back is not None and period.taken_back.known_at(asked.mark))
+        and held_for_true(period, asked)
         and period.since <= asked.as_of
         and (period.until is None or asked.as_of < period.until)
     ]

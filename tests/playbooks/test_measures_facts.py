@@ -156,7 +156,7 @@ def test_tags_are_told_apart_by_letter_and_kind():
         assert said(account(tags=tags), condition) is None
     assert said(account(tags=["gold", 1, "vip"]), condition) == "tagged vip, gold, needed vip or 1 or gold"
     assert said(AccountFactory(facts=None), condition) is None
-    assert get_measure("tagged").words(condition, {"tags": None}) == "no such tag, needed vip or 1 or gold"
+    assert get_measure("tagged").words(condition, {"tags": None}) == "no tags, needed vip or 1 or gold"
 
 
 def test_tags_of_an_audience_stand_beside_its_other_facts():
@@ -248,7 +248,9 @@ def test_plans_and_products_of_conditions_must_be_there():
     PlanFactory(key="team")
     text = DRAFT.format(key="k", name="K", motion="add_on").replace(
         "{measure: share_of_limit, meters: [seats], above: 80}",
-        "{measure: plan_held, plans: [team, nowhere]}\n          - {measure: product_held, products: [platform, void]}",
+        "{measure: plan_held, plans: [team, nowhere]}\n"
+        "          - {measure: product_held, products: [platform, void]}\n"
+        "          - {measure: open_gap}",
     )
     with pytest.raises(DocumentError) as caught:
         check_names(read_document(text))

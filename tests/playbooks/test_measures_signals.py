@@ -119,7 +119,7 @@ def test_days_since_says_when(acme):
 def test_what_never_came_fails_unless_it_is_said_to_hold(acme):
     since: dict[str, Any] = {"measure": "days_since", "at_least": 14, "window_days": 30}
     assert words(acme, **since) is None
-    assert words(acme, **since, never="holds") == "login: never, needed at least 14 days ago"
+    assert words(acme, **since, never="holds") == "login: none in 30 days, needed at least 14 days ago or none"
     # What lies before the window has never come.
     signals(acme, 30 * DAY)
     assert words(acme, **since) is None
