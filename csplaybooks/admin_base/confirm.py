@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -20,13 +21,23 @@ def is_answered(request: HttpRequest) -> bool:
 
 
 def confirmed(
-    page: Any, request: HttpRequest, queryset: Any, *, label: str, warning: str, form: Any = None
+    page: Any,
+    request: HttpRequest,
+    queryset: Any,
+    *,
+    label: str,
+    warning: str,
+    form: Any = None,
+    details: Callable[[Any], Sequence[str]] | None = None,
+    carried: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> TemplateResponse | None:
     """None where the person has said yes; before that the page that asks them.
 
     `label` stands on its button, `warning` says what cannot be taken back. It is sent to the same list, with the same
     choice of rows. A `form` asks for what the action needs; bind it to what was sent where `is_answered` is true. As
-    long as something is wrong on it, it is asked again.
+    long as something is wrong on it, it is asked again. `details` answers the lines that are told of a row below its
+    name, and `carried` what the answer brings back of it, such as the version that was read; both only of rows that are
+    named.
     """
     if is_answered(request) and (form is None or form.is_valid()):
         return None
@@ -38,7 +49,8 @@ def confirmed(
         "label": label,
         "warning": warning,
         "form": form,
-        "rows": rows[:MOST_NAMED],
+        "rows": [(row, details(row) if details else ()) for row in rows[:MOST_NAMED]],
+        "carried": [pair for row in rows[:MOST_NAMED] if carried for pair in carried(row).items()],
         "more": len(rows) > MOST_NAMED,
         "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
         "checkbox": ACTION_CHECKBOX_NAME,

@@ -9,10 +9,12 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
+from csplaybooks.accounts.acts.errors import Conflict
 from csplaybooks.accounts.admin.record import story_of
 from csplaybooks.admin_base import (
     OPENED_VERSION,
@@ -23,13 +25,35 @@ from csplaybooks.admin_base import (
     by,
     confirmed,
     in_plain,
+    is_answered,
     link_to,
     see_also,
     shown,
 )
-from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft, set_playbook_active
+from csplaybooks.playbooks.acts.recipes import (
+    publish_playbook,
+    roll_back_playbook,
+    save_draft,
+    set_playbook_active,
+)
+from csplaybooks.playbooks.admin.budget import close_rate_of, episodes_of
+from csplaybooks.playbooks.admin.verdicts import VerdictPages
+from csplaybooks.playbooks.admin.what_if import WhatIfPage
+from csplaybooks.playbooks.differences import changes_by, changes_of_draft, changes_of_version
 from csplaybooks.playbooks.document import DocumentError, read_document
 from csplaybooks.playbooks.models import Playbook, PlaybookVersion, Trigger
+from csplaybooks.playbooks.what_if import what_if_summary
+
+#: Of so many drafts at once it is worked out what publishing them would come to: each is asked about all accounts.
+MOST_TRIED = 3
+
+#: The most lines of what changed that are told of one playbook.
+MOST_LINES = 50
+
+#: The name under which the page that asks brings back the version of a playbook that was read.
+_READ = "read_{}"
+
+PUBLISH = "csplaybooks_playbooks.publish_playbook"
 
 
 def said_of(error: DocumentError) -> list[str]:
@@ -41,6 +65,39 @@ def _verbatim(text: str) -> Any:
     return format_html("<pre>{}</pre>", text)
 
 
+def _capped(lines: list[str]) -> list[str]:
+    more = len(lines) - MOST_LINES
+    return lines if more <= 0 else [*lines[:MOST_LINES], f"and {more} more"]
+
+
+def _listed(lines: list[str]) -> Any:
+    """What changed, line by line; None where nothing did."""
+    items = format_html_join("", "<li>{}</li>", ((line,) for line in _capped(lines)))
+    return format_html('<ul class="csplaybooks-details">{}</ul>', items) if items else None
+
+
+def _draft_changes(playbook: Playbook) -> list[str]:
+    """What publishing a playbook's draft would change, or why it cannot be read (any more)."""
+    try:
+        return changes_of_draft(playbook)
+    except DocumentError as error:
+        return ["The draft cannot be published as it is:", *said_of(error)]
+
+
+def _what_if(playbook: Playbook) -> list[str]:
+    """What publishing a playbook's draft would come to today; nothing of one that cannot be read."""
+    try:
+        return what_if_summary(read_document(playbook.draft), timezone.now())
+    except DocumentError:
+        return []
+
+
+def _version_read(request: HttpRequest, playbook_id: int) -> int | None:
+    """The version of a playbook that was read by whoever said yes; None where the page did not name it."""
+    read = request.POST.get(_READ.format(playbook_id), "")
+    return int(read) if read.isascii() and read.isdigit() else None
+
+
 class PlaybookForm(VersionedForm):
     """The draft of a playbook, whole and fit to be run."""
 
@@ -48,7 +105,10 @@ class PlaybookForm(VersionedForm):
         # The text is kept byte for byte, so its last line break too.
         strip=False,
         widget=forms.Textarea(attrs={"rows": 40, "cols": 110, "spellcheck": "false", "class": "vLargeTextField"}),
-        help_text="The playbook document, in YAML. It runs once it is published.",
+        help_text=(
+            "The playbook document, in YAML. It runs once it is published. Its JSON schema, with which an editor "
+            "completes and checks it, is printed by: manage.py csplaybooks_playbooks schema"
+        ),
     )
 
     class Meta:
@@ -58,6 +118,10 @@ class PlaybookForm(VersionedForm):
     def clean_draft(self) -> str:
         """The text with the line breaks it has in a file. Says every fault of the document, by its place."""
         text: str = self.cleaned_data["draft"].replace("\r\n", "\n")
+        kept = self.instance.draft
+        if "\r\n" in kept and "\n" not in kept.replace("\r\n", ""):
+            # A file with the other line ends, which no browser tells: they stay.
+            text = text.replace("\n", "\r\n")
         try:
             key = read_document(text)["key"]
         except DocumentError as error:
@@ -79,11 +143,31 @@ class VersionInline(BaseInline):
     show_change_link = True
 
 
+def _is_pending(playbook: Playbook) -> bool:
+    """Whether the draft is another text than what was published."""
+    return playbook.published is None or playbook.published.source != playbook.draft
+
+
+def _rolling_back(version: PlaybookVersion) -> list[str]:
+    """What going back to a version would change, or why that cannot be."""
+    try:
+        return changes_by(version.playbook.published, version.source)
+    except DocumentError as error:
+        return ["It cannot be published as it is any more:", *said_of(error)]
+
+
+def _button(row: Any, action: str, label: str) -> dict[str, Any]:
+    """What the page of a row shows to have an action of its list as a button."""
+    at = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist")
+    return {"at": at, "pk": row.pk, "action": action, "label": label}
+
+
 @admin.register(Playbook)
-class PlaybookAdmin(ActAdmin):
+class PlaybookAdmin(WhatIfPage, ActAdmin):
     """Playbooks. Publishing a draft and switching are actions."""
 
     form = PlaybookForm
+    change_form_template = "csplaybooks/admin/playbook_change_form.html"
     list_display = ("name", "key", "motion", "is_active", "published_number", "pending")
     list_filter = ("motion", "is_active")
     follows = ("published",)
@@ -91,13 +175,13 @@ class PlaybookAdmin(ActAdmin):
     search_help_text = "A part of the name or of the key."
     inlines = (VersionInline,)
     actions = ("publish", "switch_on", "switch_off")
-    fixed_fields = ("name", "key", "motion", "is_active", "published_version", "pending")
+    fixed_fields = ("name", "key", "motion", "is_active", "published_version", "close_rate", "pending", "would_change")
     published_number = shown("Published version", lambda row: row.published and row.published.number)
     published_version = shown("Published version", lambda row: link_to(row.published))
+    close_rate = shown("Close rate", close_rate_of)
     document = shown("Draft", lambda row: _verbatim(row.draft))
-    pending = shown(
-        "Draft to publish", lambda row: row.published is None or row.published.source != row.draft, boolean=True
-    )
+    pending = shown("Draft to publish", lambda row: _is_pending(row), boolean=True)
+    would_change = shown("Publishing it would change", lambda row: _listed(_draft_changes(row)))
 
     def layout(self, request: HttpRequest, obj: Any = None) -> Any:
         """The draft, and what it is the draft of; for those who may only look, with the indentation of its YAML."""
@@ -122,19 +206,48 @@ class PlaybookAdmin(ActAdmin):
 
     def has_publish_permission(self, request: HttpRequest) -> bool:
         """Whether the person may put drafts into force, and switch playbooks."""
-        return request.user.has_perm("csplaybooks_playbooks.publish_playbook")
+        return request.user.has_perm(PUBLISH)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The page, with a button to publish the draft that is kept."""
+        playbook = context.get("original")
+        if playbook is not None and _is_pending(playbook) and self.has_publish_permission(request):
+            context["button"] = _button(playbook, "publish", "Publish the draft")
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.action(description="Publish the drafts of the selected playbooks", permissions=["publish"])
     def publish(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Publish drafts, once the person has said yes; each stands for itself."""
         warning = "These drafts run from the next run on. A published version stays; another draft mends it."
-        if asked := confirmed(self, request, queryset, label="Publish drafts", warning=warning):
+        few = not is_answered(request) and queryset.count() <= MOST_TRIED
+        asked = confirmed(
+            self,
+            request,
+            queryset,
+            label="Publish drafts",
+            warning=warning,
+            details=lambda playbook: [
+                *(_capped(_draft_changes(playbook)) or ["Nothing: the draft is what runs already."]),
+                *(_what_if(playbook) if few else ()),
+            ],
+            carried=lambda playbook: {_READ.format(playbook.pk): playbook.version},
+        )
+        if asked:
             return asked
         for playbook in queryset:
             try:
-                answer = publish_playbook(playbook_id=playbook.pk, now=timezone.now(), actor=request.user)
+                answer = publish_playbook(
+                    playbook_id=playbook.pk,
+                    now=timezone.now(),
+                    actor=request.user,
+                    expected_version=_version_read(request, playbook.pk),
+                )
             except DocumentError as error:
                 self.message_user(request, f"{playbook}: {'; '.join(said_of(error))}", messages.ERROR)
+                continue
+            except Conflict:
+                said = f"{playbook} was changed since you were asked, and was not published. Look at it again."
+                self.message_user(request, said, messages.ERROR)
                 continue
             if answer.verdict == "unchanged":
                 self.message_user(request, f"{playbook}: the draft is what runs already.", messages.INFO)
@@ -162,8 +275,10 @@ class PlaybookAdmin(ActAdmin):
 
 @admin.register(PlaybookVersion)
 class PlaybookVersionAdmin(ReadOnlyAdmin):
-    """What was published, word by word."""
+    """What was published, word by word, and how to go back to it."""
 
+    change_form_template = "csplaybooks/admin/playbook_change_form.html"
+    actions = ("roll_back",)
     list_display = ("playbook", "number", "published_at", "published_by")
     list_display_links = ("playbook", "number")
     list_filter = ("playbook",)
@@ -171,12 +286,75 @@ class PlaybookVersionAdmin(ReadOnlyAdmin):
     search_fields = ("playbook__name", "playbook__key")
     search_help_text = "A part of the playbook's name or key."
     ordering = ("-published_at", "-pk")
-    fields = ("playbook", "number", "published_at", "published_by", "text")
+    fields = ("playbook", "number", "published_at", "published_by", "runs", "changes", "text")
+    runs = shown("Is what runs", lambda version: version.playbook.published_id == version.pk, boolean=True)
+    changes = shown("Changed since the version before", lambda version: _listed(changes_of_version(version)))
     text = shown("Document", lambda version: _verbatim(version.source))
+
+    def has_publish_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may put a version into force again."""
+        return request.user.has_perm(PUBLISH)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The page, with a button to go back to the version where another one runs."""
+        version = context.get("original")
+        if (
+            version is not None
+            and version.playbook.published is not None
+            and version.playbook.published.source != version.source
+            and self.has_publish_permission(request)
+        ):
+            context["button"] = _button(version, "roll_back", "Publish this version again")
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    @admin.action(description="Publish the selected version again", permissions=["publish"])
+    def roll_back(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Go back to what was published before, once the person has seen what that changes and said yes."""
+        chosen = list(queryset[:2])
+        if len(chosen) != 1:
+            self.message_user(request, "Choose one version to go back to.", messages.ERROR)
+            return None
+        (version,) = chosen
+        playbook = version.playbook
+        warning = "Its text is published as a new version, which runs from the next run on, and becomes the draft."
+        if _is_pending(playbook):
+            warning += " The draft that is there now was never published, and is lost."
+        asked = confirmed(
+            self,
+            request,
+            queryset,
+            label="Publish a version again",
+            warning=warning,
+            details=lambda version: _capped(_rolling_back(version)) or ["Nothing: this is what runs already."],
+            carried=lambda version: {_READ.format(playbook.pk): playbook.version},
+        )
+        if asked:
+            return asked
+        try:
+            answer = roll_back_playbook(
+                playbook_id=playbook.pk,
+                number=version.number,
+                now=timezone.now(),
+                actor=request.user,
+                expected_version=_version_read(request, playbook.pk),
+            )
+        except DocumentError as error:
+            self.message_user(request, f"{version}: {'; '.join(said_of(error))}", messages.ERROR)
+            return None
+        except Conflict:
+            said = f"{playbook} was changed since you were asked, and nothing was published. Look at it again."
+            self.message_user(request, said, messages.ERROR)
+            return None
+        if answer.verdict == "unchanged":
+            self.message_user(request, f"{version} is what runs already.", messages.INFO)
+        else:
+            said = f"{answer.version} is published: version {version.number} again."
+            self.message_user(request, said, messages.SUCCESS)
+        return HttpResponseRedirect(reverse(f"admin:{Playbook._meta.app_label}_playbook_change", args=[playbook.pk]))
 
 
 @admin.register(Trigger)
-class TriggerAdmin(ReadOnlyAdmin):
+class TriggerAdmin(VerdictPages, ReadOnlyAdmin):
     """The identities of triggers."""
 
     list_display = ("words", "key", "playbook_link")
@@ -184,9 +362,17 @@ class TriggerAdmin(ReadOnlyAdmin):
     follows = ("playbook",)
     search_fields = ("key", "playbook__name")
     search_help_text = "A part of the key or of the playbook's name."
-    fields = ("playbook", "key")
+    fields = ("playbook", "key", "episodes")
+    episodes = shown("Episodes", lambda trigger: episodes_of(trigger, trigger.viewer))
     words = shown("Trigger", lambda trigger: in_plain(trigger.key), ordering="key")
     playbook_link = shown("Playbook", lambda trigger: link_to(trigger.playbook), ordering="playbook__name")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The trigger, which knows whose page it is on: its episodes are those that the person may see."""
+        trigger = super().get_object(request, object_id, from_field)
+        if trigger is not None:
+            trigger.viewer = request.user
+        return trigger
 
 
 see_also(Playbook, PlaybookVersion, by("playbook"), "Published versions")

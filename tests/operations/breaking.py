@@ -36,7 +36,7 @@ from csplaybooks.playbooks.factories import (
     TouchFactory,
     TriggerFactory,
 )
-from csplaybooks.playbooks.models import ClockEvent, Credit, Interval, Play, Playbook, PlayMatch, Run
+from csplaybooks.playbooks.models import ClockEvent, Credit, Interval, Match, Play, Playbook, PlayMatch, Run
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.signals.factories import IntakeBatchFactory, MeterFactory, ReadingFactory, SignalFactory
 
@@ -209,6 +209,25 @@ def a_match_that_opened_a_play_and_is_called_folded() -> int:
     return id_of(PlayMatch.objects.get())
 
 
+def a_match_without_a_step() -> int:
+    return id_of(MatchFactory(step=None))
+
+
+def a_match_that_was_changed_past_its_steps() -> int:
+    match = MatchFactory()
+    Match.objects.filter(pk=match.pk).update(admitted_run=None, queued_at=NOW, waits_until=NOW + HOUR)
+    return id_of(match)
+
+
+def a_run_whose_sum_does_not_close() -> int:
+    return id_of(RunFactory(errors={"sum:1": "trigger 1: 2 episodes are not 1 fired + 0 folded"}))
+
+
+def a_run_whose_counts_do_not_add_up() -> int:
+    episodes = {"all": 2, "fired": 1, "folded": 0, "held": 0, "queued": 0, "expired": 0, "ended": 0}
+    return id_of(RunFactory(counts={"1": {"matched": 0, "opened": 0, "closed": 0, "episodes": episodes}}))
+
+
 def a_match_of_another_playbook() -> int:
     return id_of(MatchFactory(trigger=TriggerFactory(playbook=PlaybookFactory())))
 
@@ -333,6 +352,8 @@ BREAKERS: dict[str, list[Callable[[], int]]] = {
     "one_open_match_per_trigger": [a_match_open_twice],
     "closed_matches_wait_for_nothing": [a_closed_match_that_waits],
     "plays_know_their_matches": [a_match_that_opened_a_play_and_is_called_folded],
+    "steps_tell_their_match": [a_match_without_a_step, a_match_that_was_changed_past_its_steps],
+    "sums_of_runs_close": [a_run_whose_sum_does_not_close, a_run_whose_counts_do_not_add_up],
     "matches_of_their_playbook": [a_match_of_another_playbook],
     "playbooks_publish_their_own": [a_playbook_that_publishes_another],
     "owned_plays_have_owner": [a_won_play_without_owner],

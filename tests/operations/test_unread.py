@@ -12,7 +12,9 @@ from typing import IO
 import pytest
 from django.core.management import call_command
 
+from csplaybooks.playbooks.factories import DRAFT
 from csplaybooks.playbooks.management.pipes import CUT_SHORT
+from csplaybooks.playbooks.models import Playbook
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -33,6 +35,25 @@ def test_the_check_ends_where_it_is(unread: IO[str], words: tuple[str, ...]) -> 
         call_command("csplaybooks_check", *words, stdout=unread)
 
     assert ended.value.code == CUT_SHORT
+
+
+@pytest.mark.django_db
+def test_reading_playbooks_ends_where_it_is(unread: IO[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call_command("csplaybooks_playbooks", "schema", stdout=unread)
+
+    assert ended.value.code == CUT_SHORT
+
+
+@pytest.mark.django_db
+def test_writing_playbooks_goes_on_to_the_end(unread: IO[str], tmp_path: Path) -> None:
+    keys = ["first", "second"]
+    for key in keys:
+        (tmp_path / f"{key}.yaml").write_text(DRAFT.format(key=key, name=key, motion="seat_expansion"))
+
+    call_command("csplaybooks_playbooks", "apply", "--draft", str(tmp_path), stdout=unread)
+
+    assert sorted(Playbook.objects.values_list("key", flat=True)) == keys
 
 
 @pytest.mark.parametrize("words", [(), ("--json",)])

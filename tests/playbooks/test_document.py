@@ -219,9 +219,9 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
             "100 is more than 99, the most that is possible",
         ),
         (
-            GOOD.replace("    any:", "    strength: weak\n    any:"),
-            "triggers",
-            "a playbook whose triggers are all weak",
+            with_condition("{measure: days_to_renewal, at_most: 60}"),
+            "triggers/0/any/0",
+            "days_to_renewal is weak: add a condition that is moderate or strong",
         ),
         (
             GOOD.replace("routes:\n", "  - key: full\n    any: [{all: [{measure: open_gap}]}]\nroutes:\n"),
@@ -298,8 +298,10 @@ def test_ten_thousand_conditions_are_refused_in_one_short_line() -> None:
 
 
 def test_not_more_errors_are_listed_than_anybody_reads() -> None:
-    colours = ",".join(["{measure: open_gap, colour: red}"] * 1_000)
-    assert len(errors_of(GOOD.replace(f"all:\n          - {CONDITION}", f"all: [{colours}]"))) == MAX_ERRORS
+    colours = ",".join(["{measure: open_gap, colour: red}"] * 10)
+    groups = ",".join([f"{{all: [{colours}]}}"] * 10)
+    text = GOOD.replace(f"any:\n      - all:\n          - {CONDITION}", f"any: [{groups}]")
+    assert len(errors_of(text)) == MAX_ERRORS
 
 
 def test_all_errors_are_told_at_once_and_in_one_line() -> None:
@@ -309,9 +311,9 @@ def test_all_errors_are_told_at_once_and_in_one_line() -> None:
     assert "; targets/0/hours: 'soon' is not a number" in str(caught.value)
 
 
-def test_one_strong_trigger_lifts_a_weak_one() -> None:
-    weak = "  - key: renewal\n    strength: weak\n    any: [{all: [{measure: open_gap}]}]\nroutes:\n"
-    assert len(read_document(GOOD.replace("routes:\n", weak))["triggers"]) == 2
+def test_a_trigger_may_be_called_weak_where_its_conditions_are_not() -> None:
+    (trigger,) = read_document(GOOD.replace("    any:", "    strength: weak\n    any:"))["triggers"]
+    assert trigger["strength"] == "weak"
 
 
 def test_targets_of_one_kind_for_different_routes_stand_beside_each_other() -> None:
