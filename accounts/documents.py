@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -85,7 +86,10 @@ def read_yaml(text: str, *, of: str) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise DocumentError([(where, f"this is not the YAML of {of}: {error.problem}")]) from error
+        problem = str(error.problem)
+        if "'\\t'" in problem:
+            problem = "a tab stands where YAML takes spaces only: indent with spaces"
+        raise DocumentError([(where, f"this is not the YAML of {of}: {problem}")]) from error
     except yaml.reader.ReaderError as error:
         message = f"the character {error.character:#04x} at position {error.position} has no place in a document"
         raise DocumentError([("", message)]) from error
@@ -154,23 +158,28 @@ def _in_words(error: jsonschema.ValidationError) -> str:
     value: Any = error.instance
     wanted: Any = error.validator_value
     schema: Any = error.schema
-    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}…"
+    shown = _shown(value)
     match error.validator:
         case "required":
-            return f"{', '.join(name for name in wanted if name not in value)} is missing"
+            missing = [name for name in wanted if name not in value]
+            return f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
         case "additionalProperties":
             known = schema["properties"]
-            unknown = ", ".join(str(name)[:60] for name in value if name not in known)
-            return f"{unknown} is unknown here; known are {', '.join(known)}" if known else f"{unknown} is unknown here"
+            names = [str(name)[:60] for name in value if name not in known]
+            said = f"{', '.join(names)} is unknown here{''.join(_meant(name, known) for name in names[:3])}"
+            return f"{said}; known are {', '.join(known)}" if known else said
         case "type" if value == "off" and error.absolute_path and error.absolute_path[0] == "guards":
             return "this cannot be turned off"
         case "type":
             kinds = [wanted] if isinstance(wanted, str) else wanted
-            return f"{shown} is not {' or '.join(_KINDS[kind] for kind in kinds)}"
+            needed = " or ".join(_KINDS[kind] for kind in kinds)
+            if value is None:
+                return f"nothing stands here, and {needed} is needed"
+            return f"{shown} is not {needed}{_mend(value, kinds)}"
         case "const":
             return f"{shown} is not possible here, only {wanted}"
         case "enum":
-            return f"{shown} is not one of {', '.join(str(choice) for choice in wanted)}"
+            return f"{shown}{_meant(value, wanted)} is not one of {', '.join(str(choice) for choice in wanted)}"
         case "oneOf" if all(list(choice) == ["required"] for choice in wanted):
             return f"exactly one of {', '.join(choice['required'][0] for choice in wanted)} is needed"
         case "pattern" if wanted == KEY["pattern"]:
@@ -191,3 +200,37 @@ def _in_words(error: jsonschema.ValidationError) -> str:
             return "the same entry stands twice"
         case _:
             return error.message[:300]
+
+
+def _shown(value: Any) -> str:
+    """A value as it is written in YAML, or what it is where that is long."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list) and value:
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def _meant(value: Any, known: Iterable[Any]) -> str:
+    """What may have been meant by a word that is not known; empty where nothing comes near."""
+    names = [str(name) for name in known if isinstance(name, str)]
+    close = difflib.get_close_matches(value[:100], names, n=1) if isinstance(value, str) else []
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _mend(value: Any, kinds: Iterable[str]) -> str:
+    """What to write in place of a value of the wrong kind, where that is plain."""
+    if not isinstance(value, str):
+        return ""
+    if "array" in kinds:
+        return f": write [{value}]" if len(value) <= 60 else ""
+    if not {"integer", "number"} & set(kinds):
+        return ""
+    if re.fullmatch(r"[-+]?[0-9]{19,}", value):
+        return ": it is too large"
+    if re.fullmatch(r"[-+]?[0-9.]+", value):
+        return ": write it without quotes"
+    return ": write the number alone" if re.match(r"[-+]?[0-9]", value) else ""

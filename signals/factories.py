@@ -9,6 +9,7 @@ from typing import Any
 import factory
 
 from csplaybooks.accounts.factories import START, AccountFactory
+from csplaybooks.accounts.models import Motion
 from csplaybooks.signals import models
 
 
@@ -175,3 +176,40 @@ class PrunedDayFactory(factory.django.DjangoModelFactory):
     signals = 1
     readings = 0
     pruned_at = START
+
+
+#: What a gate hit weighs.
+WEIGHTS = """motions:
+  tier_upsell:
+    feature_gate_hit: {weight: 8}
+"""
+
+
+class ReadinessWeightsFactory(factory.django.DjangoModelFactory):
+    """Weights of one kind of signal for one motion; each the next version."""
+
+    class Meta:
+        model = models.ReadinessWeights
+
+    number = factory.LazyFunction(lambda: models.ReadinessWeights.objects.count() + 1)
+    source = WEIGHTS
+    document = factory.LazyFunction(
+        lambda: {
+            "motions": {"tier_upsell": {"feature_gate_hit": {"weight": 8, "at_most": 10}}},
+            "strengths": {"feature_gate_hit": "strong"},
+        }
+    )
+    published_at = START
+
+
+class ScoreSnapshotFactory(factory.django.DjangoModelFactory):
+    """Half ready for a higher tier; each at another account."""
+
+    class Meta:
+        model = models.ScoreSnapshot
+
+    account = factory.SubFactory(AccountFactory)
+    motion = Motion.TIER_UPSELL
+    day = START.date()
+    score = 50
+    weights = factory.SubFactory(ReadinessWeightsFactory)

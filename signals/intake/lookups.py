@@ -92,20 +92,24 @@ class Accounts:
 
     def find(self, item: Item) -> int:
         """The id of the account that an item names. Raises Refusal."""
+        return self.known_as(item.account, item.account_source)
+
+    def known_as(self, external_id: str, wanted_source: str | None) -> int:
+        """The id of the account with this external id, in this source where one is named. Raises Refusal."""
         found = [
             (source, account)
-            for source, account in self._by_external_id.get(item.account, ())
-            if account not in self._gone and self.is_visible(account) and item.account_source in (None, source)
+            for source, account in self._by_external_id.get(external_id, ())
+            if account not in self._gone and self.is_visible(account) and wanted_source in (None, source)
         ]
         if not found:
-            where = "" if item.account_source is None else f" in the source {shown(item.account_source)}"
-            raise Refusal("unknown_account", "account", f"No account is known by the id {shown(item.account)}{where}.")
+            where = "" if wanted_source is None else f" in the source {shown(wanted_source)}"
+            raise Refusal("unknown_account", "account", f"No account is known by the id {shown(external_id)}{where}.")
         if len({account for _, account in found}) > 1:
             sources = ", ".join(shown(source) for source, _ in sorted(found)[:5])
             raise Refusal(
                 "ambiguous_account",
                 "account",
-                f"The id {shown(item.account)} stands for different accounts in the sources {sources}; "
+                f"The id {shown(external_id)} stands for different accounts in the sources {sources}; "
                 "name one of them in 'account_source'.",
             )
         return found[0][1]

@@ -1,4 +1,4 @@
-"""The admin of the room `signals`: kinds of event are edited, events are looked at."""
+"""Kinds of event are edited here, events are looked at."""
 
 from __future__ import annotations
 
