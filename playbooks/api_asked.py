@@ -1,0 +1,45 @@
+"""When a question over REST is about: a past moment, a run, or now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import forms
+
+from csplaybooks.accounts.api import MomentFormField
+from csplaybooks.api.problems import FieldError, Problem
+from csplaybooks.playbooks.models import Run
+from csplaybooks.playbooks.verdicts import Asked
+
+_LARGEST_ID = 2**63 - 1
+
+
+class WhenQuery(forms.Form):
+    """When, and knowing what: a moment with today's knowledge, a run with its own, or neither for the present."""
+
+    at = MomentFormField(required=False)
+    run = forms.IntegerField(min_value=1, max_value=_LARGEST_ID, required=False)
+
+
+def asked_of(values: dict[str, Any], now: datetime) -> Asked:
+    """What the parameters of `WhenQuery` ask about.
+
+    Raises Problem: 400 `invalid_filter` for a moment together with a run, or one that lies ahead; 404 `unknown_run`.
+    """
+    at, run_id = values["at"], values["run"]
+    if at is not None and run_id is not None:
+        raise _bad("at", "Name a moment or a run, not both: a run has its own moment.")
+    if run_id is not None:
+        run = Run.objects.filter(pk=run_id, finished_at__isnull=False).first()
+        if run is None:
+            raise Problem(status=404, code="unknown_run", message=f"There is no run {run_id}.")
+        return Asked.of_run(run)
+    if at is not None and at > now:
+        raise _bad("at", "This lies ahead: nothing is known of it yet.")
+    return Asked.now(now) if at is None else Asked.at(at)
+
+
+def _bad(name: str, message: str) -> Problem:
+    error = FieldError((name,), "invalid", message)
+    return Problem(status=400, code="invalid_filter", message=error.sentence, errors=[error])

@@ -1,0 +1,146 @@
+"""The kinds of verdicts, their keys, and how many accounts have each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import TextChoices
+
+from csplaybooks.playbooks.evaluator import TriggerVersion
+from csplaybooks.playbooks.guards import Cooling, guards
+from csplaybooks.playbooks.measures import get_measure
+
+
+class Kind(TextChoices):
+    """What became of an account under a trigger, in the order in which it is asked."""
+
+    OUTSIDE = "outside", "Outside the audience"
+    FAILED = "failed", "Failed a condition"
+    HELD = "held", "Held by a guard"
+    COOLING = "cooling", "Cooling"
+    QUEUED = "queued", "Queued"
+    FIRED = "fired", "Fired"
+    STILL_MATCHING = "still_matching", "Still matching"
+    EXPIRED = "expired", "Expired"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One verdict: its kind; of `failed` the group and the condition, counted from 0; of `held` the guard's key."""
+
+    kind: Kind
+    group: int = 0
+    condition: int = 0
+    guard: str = ""
+
+    @classmethod
+    def failed(cls, group: int, condition: int) -> Verdict:
+        """Failed at a condition of a group."""
+        return cls(Kind.FAILED, group, condition)
+
+    @classmethod
+    def held(cls, guard: str) -> Verdict:
+        """Held by a guard; by the one that lets things cool down it is cooling."""
+        return cls(Kind.COOLING) if guard == Cooling.key else cls(Kind.HELD, guard=guard)
+
+    @classmethod
+    def parse(cls, key: str) -> Verdict:
+        """The verdict with this key. Raises ValueError for one that is none."""
+        name, *rest = key.split(":")
+        match name, rest:
+            case Kind.FAILED.value, [group, condition] if _is_place(group) and _is_place(condition):
+                return cls.failed(int(group), int(condition))
+            case Kind.HELD.value, [guard] if guard and guard != Cooling.key:
+                return cls.held(guard)
+            case _, [] if name in Kind.values and name not in (Kind.FAILED, Kind.HELD):
+                return cls(Kind(name))
+        raise ValueError(f"{key!r} is no verdict: {', '.join(KEYS)}")
+
+    @property
+    def key(self) -> str:
+        """The verdict in one word, such as `failed:0:1`, `held:onboarding`, `cooling`."""
+        if self.kind == Kind.FAILED:
+            return f"{self.kind.value}:{self.group}:{self.condition}"
+        return f"{self.kind.value}:{self.guard}" if self.kind == Kind.HELD else self.kind.value
+
+    @property
+    def meets_the_conditions(self) -> bool:
+        """Whether an account with this verdict is in the audience and meets a group of conditions."""
+        return self.kind not in (Kind.OUTSIDE, Kind.FAILED)
+
+    def words(self, trigger: TriggerVersion) -> str:
+        """The verdict as a heading: `Failed: feature gate hit, at least 3 in 7 days`, `Held by onboarding`."""
+        if self.kind == Kind.FAILED:
+            groups = trigger.definition["any"]
+            which = f" (group {self.group + 1} of {len(groups)})" if len(groups) > 1 else ""
+            settings = groups[self.group]["all"][self.condition]
+            return f"Failed{which}: {condition_words(settings)}"
+        if self.kind == Kind.HELD:
+            return f"Held by {self.guard.replace('_', ' ')}"
+        return str(self.kind.label)
+
+
+#: How keys look, for messages.
+KEYS = ("outside", "failed:<group>:<condition>", "held:<guard>", *Kind.values[3:])
+
+
+def _is_place(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 4
+
+
+def condition_words(settings: Mapping[str, Any]) -> str:
+    """A condition in a few words, without anything found: its measure and its settings, the threshold last."""
+    measure = get_measure(settings["measure"])
+    # In the order of the schema: a database may keep the settings in any.
+    order = list(measure.schema()["properties"])
+    given = sorted(settings.keys() & set(order) - {"measure"}, key=order.index)
+    return ", ".join(
+        [measure.key.replace("_", " "), *(f"{name.replace('_', ' ')} {_plain(settings[name])}" for name in given)]
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " or ".join(str(item) for item in value)
+    if isinstance(value, dict):
+        return " and ".join(f"{name} {item}" for name, item in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How many accounts have a verdict; `words` is its heading."""
+
+    verdict: Verdict
+    words: str
+    accounts: int
+
+    @property
+    def key(self) -> str:
+        """The verdict's key."""
+        return self.verdict.key
+
+
+def as_counts(trigger: TriggerVersion, kept: Mapping[str, int]) -> list[Count]:
+    """Counts by key as a list in one fixed order, the same for every moment: what nobody has counts 0.
+
+    Only of guards are those named alone that hold somebody. The numbers add up to the population. Raises ValueError
+    for a key that is none, or that is of a condition which the trigger does not have.
+    """
+    places = [
+        Verdict.failed(g, c) for g, group in enumerate(trigger.definition["any"]) for c in range(len(group["all"]))
+    ]
+    given = {Verdict.parse(key): number for key, number in kept.items()}
+    order = [guard.key for guard in guards()]
+    holding = sorted(
+        (verdict for verdict in given if verdict.kind == Kind.HELD),
+        # Of a guard that is not registered any more something may be kept.
+        key=lambda verdict: (order.index(verdict.guard) if verdict.guard in order else len(order), verdict.guard),
+    )
+    rest = [Verdict(kind) for kind in Kind if kind not in (Kind.OUTSIDE, Kind.FAILED, Kind.HELD)]
+    verdicts = [Verdict(Kind.OUTSIDE), *places, *holding, *rest]
+    if unknown := [verdict.key for verdict in given if verdict not in verdicts]:
+        raise ValueError(f"the trigger {trigger.definition['key']} has no condition for {', '.join(unknown)}")
+    return [Count(verdict, verdict.words(trigger), given.get(verdict, 0)) for verdict in verdicts]
