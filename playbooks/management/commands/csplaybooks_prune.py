@@ -18,13 +18,16 @@ from csplaybooks.playbooks.acts.pruning import (
     prune_next_batches,
     prune_next_events,
     prune_next_runs,
+    prune_next_scores,
     prune_next_tasks,
+    scores_before,
     spent_runs,
     spent_tasks,
 )
 from csplaybooks.playbooks.reach import needed_in_words, too_far
 from csplaybooks.signals.acts.pruning import prune_refused_items, waiting
 from csplaybooks.signals.horizon import midnight
+from csplaybooks.signals.models import ScoreSnapshot
 
 #: What a shell answers for a program that ctrl-C has ended.
 INTERRUPTED = 130
@@ -48,8 +51,9 @@ class Command(BaseCommand):
 
     help = (
         "Roll signals, readings and intake batches up by day and delete them where they lie further back than "
-        "CSPLAYBOOKS['RETENTION_DAYS'], and delete runs, refused items and records of tasks that have had their time. "
-        "It works in short transactions, beside everything else; the sweep does the same, a little each minute."
+        "CSPLAYBOOKS['RETENTION_DAYS'], and delete runs, readiness scores of days, refused items and records of tasks "
+        "that have had their time. It works in short transactions, beside everything else; the sweep does the same, a "
+        "little each minute."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -115,6 +119,7 @@ class Command(BaseCommand):
             "of them not told to a run yet, which stay": found.untold,
             "intake batches that hold nothing": found.batches,
             "runs without a match": spent_runs(until).count() if until else 0,
+            "readiness scores": _scores(now, until),
             "refused items": found.refused_items,
             "records of tasks": spent_tasks(now).count(),
         }
@@ -128,6 +133,7 @@ class Command(BaseCommand):
         steps: dict[str, Callable[[], int]] = {
             "intake batches": lambda: prune_next_batches(now=now, until=until),
             "runs": lambda: prune_next_runs(now=now, until=until),
+            "readiness scores": lambda: prune_next_scores(now=now, until=until),
             "refused items": lambda: prune_refused_items(now=now),
             "records of tasks": lambda: prune_next_tasks(now=now),
         }
@@ -164,6 +170,11 @@ class Command(BaseCommand):
             rows += pruned.signals + pruned.readings
         tell()
         return rows
+
+
+def _scores(now: datetime, until: datetime | None) -> int:
+    before = scores_before(now, until)
+    return 0 if before is None else int(ScoreSnapshot.objects.filter(day__lt=before).count())
 
 
 def _shown(moment: datetime) -> str:

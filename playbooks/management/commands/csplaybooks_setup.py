@@ -37,8 +37,12 @@ class Command(BaseCommand):
         self.stdout.write(
             f"made: {made.groups} groups with {made.grants} permissions, {made.calendars} calendar, "
             f"{made.kinds} kinds of signal and meter, "
-            f"{made.playbooks} playbooks, {made.schedules} schedules"
+            f"{made.playbooks} playbooks, {made.schedules} schedules, {made.weights} readiness weights"
         )
+        if made.no_weights:
+            self.stdout.write(
+                self.style.WARNING(f"no readiness weights yet, publish some in the admin: {made.no_weights}")
+            )
         for key, why in made.drafts:
             self.stdout.write(self.style.WARNING(f"left as a draft, to be published in the admin later: {key}: {why}"))
 

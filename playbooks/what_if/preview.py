@@ -1,0 +1,359 @@
+"""What publishing a draft would come to today: who matches, who is held and by what, who is free and for whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from csplaybooks.accounts.models import AccountFacts
+from csplaybooks.playbooks.acts.recipes import check_names, check_reach
+from csplaybooks.playbooks.evaluator import TriggerVersion
+from csplaybooks.playbooks.guards import Admitted, Ceiling, Hold, Panel, Question
+from csplaybooks.playbooks.measures import Known
+from csplaybooks.playbooks.models import Match, Play, Playbook, Route
+from csplaybooks.playbooks.pipeline.amounts import Amount, Case, work_out_amounts
+from csplaybooks.playbooks.pipeline.opening import choose_route
+from csplaybooks.playbooks.what_if.owners import CHUNK, Share, chunks, staff
+from csplaybooks.playbooks.what_if.sight import Sight, draft_triggers, identity_of
+
+#: Episodes that may still become a play: a new version's guards are asked about them again.
+_WAITS = (Match.State.HELD, Match.State.QUEUED)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An account that meets a trigger of the draft today, and what would become of it.
+
+    `words` is the evidence, a line for each condition. `standing` is the state of the episode that is open at the
+    account already ("": none is); one that has had its play, or its time, stays as it is. Of the others `hold` is the
+    guard that holds it (None: it is free) and `ceiling` the lowest route allowed. The free have a route, an expected
+    amount, and either an owner (None: nobody has room) or `folds`: the account has a play of this motion, or gets it
+    from another trigger.
+    """
+
+    trigger: str
+    account_id: int
+    words: tuple[str, ...]
+    evidence: Sequence[Mapping[str, Any]]
+    standing: str = ""
+    hold: Hold | None = None
+    ceiling: Ceiling | None = None
+    folds: bool = False
+    route: Route | None = None
+    amount: Amount | None = None
+    owner_id: int | None = None
+    owner_why: str = ""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether its episode has had its play, or its time, and so stays as it is."""
+        return bool(self.standing) and self.standing not in _WAITS
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing would hold it."""
+        return not self.is_settled and self.hold is None
+
+    @property
+    def opens_play(self) -> bool:
+        """Whether it would become a play of its own."""
+        return self.is_free and not self.folds
+
+
+@dataclass(frozen=True)
+class Going:
+    """An episode that is open today and would be closed, because the draft does not find its account."""
+
+    trigger: str
+    account_id: int
+    state: str
+
+
+@dataclass(frozen=True)
+class TriggerPreview:
+    """What one trigger of the draft finds today, by account id."""
+
+    key: str
+    name: str
+    candidates: tuple[Candidate, ...]
+    going: tuple[Going, ...]
+
+    @property
+    def matched(self) -> int:
+        """How many accounts meet it: the held, the free and the settled."""
+        return len(self.candidates)
+
+    @cached_property
+    def held(self) -> tuple[Candidate, ...]:
+        """Those that a guard would hold."""
+        return tuple(candidate for candidate in self.candidates if candidate.hold is not None)
+
+    @cached_property
+    def free(self) -> tuple[Candidate, ...]:
+        """Those that nothing would hold."""
+        return tuple(candidate for candidate in self.candidates if candidate.is_free)
+
+    @cached_property
+    def settled(self) -> tuple[Candidate, ...]:
+        """Those whose episode has had its play, or its time."""
+        return tuple(candidate for candidate in self.candidates if candidate.is_settled)
+
+    @cached_property
+    def new(self) -> tuple[Candidate, ...]:
+        """Those without an open episode of this trigger."""
+        return tuple(candidate for candidate in self.candidates if not candidate.standing)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A draft on today's accounts. `runs` is the number of the version that runs (None: none does).
+
+    `retired` are the episodes of triggers that the draft has no more. `shares` say whom the plays would go to.
+    """
+
+    document: Mapping[str, Any]
+    now: datetime
+    sight: Sight
+    runs: int | None
+    triggers: tuple[TriggerPreview, ...]
+    retired: tuple[Going, ...]
+    shares: tuple[Share, ...]
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """All, trigger by trigger."""
+        return tuple(candidate for trigger in self.triggers for candidate in trigger.candidates)
+
+    @cached_property
+    def accounts(self) -> frozenset[int]:
+        """The accounts that meet at least one trigger."""
+        return frozenset(candidate.account_id for candidate in self.candidates)
+
+    @cached_property
+    def going(self) -> tuple[Going, ...]:
+        """All episodes that would be closed."""
+        return (*(going for trigger in self.triggers for going in trigger.going), *self.retired)
+
+    @cached_property
+    def plays(self) -> tuple[Candidate, ...]:
+        """Those that would become plays, the greatest expected amount first, the unknown last."""
+        return tuple(_by_worth(candidate for candidate in self.candidates if candidate.opens_play))
+
+    @cached_property
+    def held_by(self) -> dict[str, int]:
+        """How many each guard would hold, the most first."""
+        return dict(Counter(each.hold.guard for each in self.candidates if each.hold is not None).most_common())
+
+    @property
+    def without_room(self) -> int:
+        """How many plays nobody has room for."""
+        return sum(share.plays for share in self.shares if share.member_id is None)
+
+    @property
+    def amount_minor(self) -> int:
+        """What the plays would add to monthly revenue together, in minor units, as far as it is known."""
+        return sum(play.amount.minor or 0 for play in self.plays if play.amount is not None)
+
+
+def preview(document: Mapping[str, Any], *, now: datetime, viewer: Any = None) -> Preview:
+    """What a document (as `read_document` answers it) would come to if it were published at `now`; nothing is written.
+
+    One evaluation per trigger; guards, amounts, routes and owners by a fixed number of queries for every 5,000
+    accounts. A `viewer` gets all of it about the accounts that they see, None about all. An episode that is open
+    already is judged anew where it still waits, and is left alone where it has had its play, as in the first run after
+    publishing. Owners are those that there would be if all were let through at once, the greatest expected amount
+    first.
+
+    Raises `DocumentError` for what could not be published: a name that is not in the catalogue, a window that looks
+    further back than signals and readings are kept.
+    """
+    check_names(document)
+    check_reach(document, now=now)
+    sight = Sight.of(viewer)
+    playbook, triggers = draft_triggers(document)
+    in_force = playbook.published if playbook is not None and playbook.is_active else None
+    standing, retired = _standing(playbook, triggers, sight)
+    known = Known.now()
+    found: list[list[Candidate]] = []
+    for trigger in triggers:
+        states = standing.get(trigger.trigger_id, {})
+        found.append(
+            [
+                Candidate(
+                    trigger.definition["key"],
+                    hit.account_id,
+                    tuple(item["words"] for item in hit.evidence),
+                    hit.evidence,
+                    standing=states.get(hit.account_id, ""),
+                )
+                for hit in sight.hits(trigger, now, known)
+            ]
+        )
+    judged = _judge(document, triggers, found, now, known)
+    worked_out, shares = _work_out(document, judged, now)
+    previews = tuple(
+        TriggerPreview(
+            trigger.definition["key"],
+            trigger.definition.get("name", trigger.definition["key"]),
+            tuple(candidates),
+            _going(trigger, standing.get(trigger.trigger_id, {}), candidates),
+        )
+        for trigger, candidates in zip(triggers, worked_out, strict=True)
+    )
+    answer = Preview(
+        document=document,
+        now=now,
+        sight=sight,
+        runs=None if in_force is None else in_force.number,
+        triggers=previews,
+        retired=tuple(retired),
+        shares=tuple(shares),
+        warnings=(),
+    )
+    return replace(answer, warnings=tuple(_warnings(answer)))
+
+
+def _standing(
+    playbook: Playbook | None, triggers: Sequence[TriggerVersion], sight: Sight
+) -> tuple[dict[int, dict[int, str]], list[Going]]:
+    """The states of open episodes by trigger and account, and those of triggers that the draft has no more. A query."""
+    if playbook is None:
+        return {}, []
+    ours = {trigger.trigger_id for trigger in triggers}
+    standing: dict[int, dict[int, str]] = {}
+    retired: list[Going] = []
+    rows = Match.objects.episode_open().filter(trigger__playbook=playbook).order_by("trigger", "account_id")
+    for trigger_id, key, account_id, state in rows.values_list("trigger", "trigger__key", "account", "state"):
+        if not sight.sees(account_id):
+            continue
+        if trigger_id in ours:
+            standing.setdefault(trigger_id, {})[account_id] = state
+        else:
+            retired.append(Going(key, account_id, state))
+    return standing, retired
+
+
+def _going(trigger: TriggerVersion, standing: Mapping[int, str], candidates: Iterable[Candidate]) -> tuple[Going, ...]:
+    found = {candidate.account_id for candidate in candidates}
+    key = trigger.definition["key"]
+    return tuple(Going(key, pk, state) for pk, state in sorted(standing.items()) if pk not in found)
+
+
+def _judge(
+    document: Mapping[str, Any],
+    triggers: Sequence[TriggerVersion],
+    found: Sequence[Sequence[Candidate]],
+    now: datetime,
+    known: Known,
+) -> list[list[Candidate]]:
+    """Ask the guards about all that are not settled, in the order in which a run would."""
+    asked = {candidate.account_id for candidates in found for candidate in candidates if not candidate.is_settled}
+    cooldowns = {pk: t.definition["cooldown_days"] for t in triggers if (pk := identity_of(t)) is not None}
+    panel = Panel(asked, Question(now, known, document["motion"], cooldowns), document["guards"])
+    has_play = _with_play_of(document["motion"], asked)
+    admitted: Admitted = {}
+    judged: list[list[Candidate]] = []
+    for trigger, candidates in zip(triggers, found, strict=True):
+        after: list[Candidate] = []
+        for candidate in candidates:
+            if not candidate.is_settled:
+                pk = candidate.account_id
+                judgement = panel.judge(pk, identity_of(trigger), admitted)
+                folds = judgement.hold is None and pk in has_play
+                if judgement.hold is None:
+                    has_play.add(pk)
+                candidate = replace(candidate, hold=judgement.hold, ceiling=judgement.ceiling, folds=folds)
+            after.append(candidate)
+        judged.append(after)
+    return judged
+
+
+def _with_play_of(motion: str, accounts: Iterable[int]) -> set[int]:
+    """The accounts that have an open play of a motion."""
+    return {
+        account_id
+        for chunk in chunks(set(accounts))
+        for account_id in Play.objects.open()
+        .filter(motion=motion, account__in=chunk)
+        .order_by()
+        .values_list("account", flat=True)
+    }
+
+
+def _work_out(
+    document: Mapping[str, Any], judged: Sequence[Sequence[Candidate]], now: datetime
+) -> tuple[list[list[Candidate]], list[Share]]:
+    """Give amount and route to the free, and owners to those that would become plays."""
+    free = [candidate for candidates in judged for candidate in candidates if candidate.is_free]
+    amounts = _amounts(document, free, now)
+    segments = _segments({candidate.account_id for candidate in free}, now)
+    routed: dict[tuple[str, int], Candidate] = {}
+    for candidate, amount in zip(free, amounts, strict=True):
+        ceiling = candidate.ceiling.route if candidate.ceiling else ""
+        route = choose_route(document["routes"], segments.get(candidate.account_id, ""), amount.minor, ceiling)
+        routed[candidate.trigger, candidate.account_id] = replace(candidate, amount=amount, route=route)
+    plays = _by_worth(candidate for candidate in routed.values() if candidate.opens_play)
+    staffing = staff([(play.account_id, play.route) for play in plays if play.route is not None], now=now)
+    for play, (owner_id, why) in zip(plays, staffing.owners, strict=True):
+        routed[play.trigger, play.account_id] = replace(play, owner_id=owner_id, owner_why=why)
+    worked_out = [
+        [routed.get((candidate.trigger, candidate.account_id), candidate) for candidate in candidates]
+        for candidates in judged
+    ]
+    return worked_out, staffing.shares
+
+
+def _amounts(document: Mapping[str, Any], free: Sequence[Candidate], now: datetime) -> list[Amount]:
+    cases = [Case(candidate.account_id, document["amount"], candidate.evidence) for candidate in free]
+    return [
+        amount
+        for start in range(0, len(cases), CHUNK)
+        for amount in work_out_amounts(cases[start : start + CHUNK], now)
+    ]
+
+
+def _segments(accounts: set[int], now: datetime) -> dict[int, str]:
+    return {
+        account_id: segment
+        for chunk in chunks(accounts)
+        for account_id, segment in AccountFacts.objects.holding_at(now)
+        .filter(account__in=chunk)
+        .order_by()
+        .values_list("account", "segment")
+    }
+
+
+def _by_worth(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """The greatest expected amount first, the unknown last, of equals by account."""
+
+    def worth(candidate: Candidate) -> tuple[bool, int, int, str]:
+        minor = candidate.amount.minor if candidate.amount is not None else None
+        return minor is None, -(minor or 0), candidate.account_id, candidate.trigger
+
+    return sorted(candidates, key=worth)
+
+
+def _warnings(answer: Preview) -> Iterable[str]:
+    """What somebody should know before the draft is published, in sentences."""
+    population, gone = answer.sight.population, answer.sight.gone
+    for trigger in answer.triggers:
+        there = sum(candidate.account_id not in gone for candidate in trigger.candidates)
+        if not trigger.matched:
+            yield f"{trigger.key} matches nobody of the {answer.sight.words} today: look at its conditions."
+        elif there * 2 > population:
+            share = there * 100 // population
+            yield (
+                f"{trigger.key} matches {there:,} of the {answer.sight.words}, {share} %: a moment that more than half "
+                "have is none. Narrow its conditions or the audience."
+            )
+    if answer.without_room:
+        room = len(answer.plays) - answer.without_room
+        yield (
+            f"{len(answer.plays):,} plays would be opened at once, and the team has room for {room:,} of them: "
+            f"{answer.without_room:,} would wait, because nobody is here and under their cap."
+        )
