@@ -6,6 +6,7 @@ import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any, ClassVar
 
 from django.db.models import OuterRef, Q, Subquery
@@ -63,12 +64,13 @@ class Question:
     cooldown_days: Mapping[int, int] = field(default_factory=dict)
     past: bool = False
 
-    @property
+    # Kept: they are asked for by each guard and account.
+    @cached_property
     def zone(self) -> zoneinfo.ZoneInfo:
         """The company time zone, in which dates are counted."""
         return zoneinfo.ZoneInfo(csplaybooks_settings.TIME_ZONE)
 
-    @property
+    @cached_property
     def today(self) -> date:
         """The calendar day of the moment, in the company time zone."""
         return self.at.astimezone(self.zone).date()

@@ -62,6 +62,7 @@ def test_a_dry_run_says_how_much_would_go_and_deletes_nothing(three_days):
         "           1 of them not told to a run yet, which stay",
         "           0 intake batches that hold nothing",
         "           2 runs without a match",
+        "           0 readiness scores",
         "           1 refused items",
         "           0 records of tasks",
         "Nothing was deleted.",
@@ -79,13 +80,15 @@ def test_it_prunes_day_by_day_and_says_how_far_it_is(three_days):
         "2026-11-04: 1 signals, 1 readings",
     ]
     assert all(line.endswith(" rows/s") for line in lines[1:4])
-    assert lines[4:8] == ["intake batches: 2", "runs: 2", "refused items: 1", "records of tasks: 0"]
-    assert lines[8].startswith("10 rows in ")
+    steps = ["intake batches: 2", "runs: 2", "readiness scores: 0", "refused items: 1", "records of tasks: 0"]
+    assert lines[4:9] == steps
+    assert lines[9].startswith("10 rows in ")
     assert (Signal.objects.count(), Reading.objects.count(), Run.objects.count()) == (0, 0, 1)
     # A second time there is nothing to do.
     assert [line.partition(" seconds")[0][:6] for line in prune()[1:]] == [
         "intake",
         "runs: ",
+        "readin",
         "refuse",
         "record",
         "0 rows",
@@ -121,7 +124,8 @@ def test_with_a_retention_of_zero_it_says_so(settings, three_days):
     settings.CSPLAYBOOKS = {"RETENTION_DAYS": 0}
     lines = prune()
     assert lines[0] == "RETENTION_DAYS is 0: signals, readings, intake batches and runs are kept for ever."
-    assert lines[1:5] == ["intake batches: 0", "runs: 0", "refused items: 1", "records of tasks: 0"]
+    steps = ["intake batches: 0", "runs: 0", "readiness scores: 0", "refused items: 1", "records of tasks: 0"]
+    assert lines[1:6] == steps
     assert Signal.objects.count() == 4
     with pytest.raises(CommandError, match="RETENTION_DAYS is 0"):
         prune("--until", "2026-11-05")

@@ -10,13 +10,13 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 
-from csplaybooks.playbooks import guards as guard_module
 from csplaybooks.playbooks import measures as measure_module
 from csplaybooks.playbooks.acts.pruning import prune_a_little, prune_before, prune_next_events
 from csplaybooks.playbooks.doctor.findings import Level, Look
 from csplaybooks.playbooks.doctor.retention import retention
 from csplaybooks.playbooks.factories import PlaybookVersionFactory
 from csplaybooks.playbooks.guards import Guard
+from csplaybooks.playbooks.guards import registry as guard_module
 from csplaybooks.playbooks.measures import SignalCount
 from csplaybooks.playbooks.reach import days_needed, too_far
 from csplaybooks.signals.horizon import to_prune_before
