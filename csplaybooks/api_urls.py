@@ -11,7 +11,15 @@ from rest_framework.routers import SimpleRouter
 from csplaybooks.accounts.api import AccountViewSet
 from csplaybooks.api.views import ApiView, not_found_view
 from csplaybooks.playbooks.api import PlayViewSet
+from csplaybooks.playbooks.api_prompts import PromptsView
+from csplaybooks.playbooks.api_verdicts import (
+    TriggerAccountsView,
+    TriggerVerdictsView,
+    TriggerViewSet,
+    VerdictsView,
+)
 from csplaybooks.signals.api import ReadingsView, SignalsView
+from csplaybooks.signals.api_readiness import ReadinessView
 
 
 class IndexView(ApiView):
@@ -24,8 +32,12 @@ class IndexView(ApiView):
         names = {
             "accounts": "accounts-list",
             "plays": "plays-list",
+            "prompts": "prompts",
+            "readiness": "readiness",
             "readings": "readings",
             "signals": "signals",
+            "triggers": "triggers-list",
+            "verdicts": "verdicts",
         }
         match = request.resolver_match
         namespace = f"{match.namespace}:" if match is not None and match.namespace else ""
@@ -39,11 +51,17 @@ app_name = "api"
 router = SimpleRouter()
 router.register("accounts", AccountViewSet, basename="accounts")
 router.register("plays", PlayViewSet, basename="plays")
+router.register("triggers", TriggerViewSet, basename="triggers")
 
 urlpatterns = [
     path("", IndexView.as_view(), name="index"),
     path("signals/", SignalsView.as_view(), name="signals"),
     path("readings/", ReadingsView.as_view(), name="readings"),
+    path("readiness/", ReadinessView.as_view(), name="readiness"),
+    path("prompts/", PromptsView.as_view(), name="prompts"),
+    path("verdicts/", VerdictsView.as_view(), name="verdicts"),
+    path("triggers/<int:pk>/verdicts/", TriggerVerdictsView.as_view(), name="trigger-verdicts"),
+    path("triggers/<int:pk>/accounts/", TriggerAccountsView.as_view(), name="trigger-accounts"),
     path("", include(router.urls)),
     # Last: every other address below is answered by a problem document too.
     re_path("", not_found_view, name="not-found"),

@@ -101,7 +101,7 @@ class PluginSettings:
         int,
         "How many days signals and readings are kept before they are rolled up by day and deleted; 0 keeps them for "
         "ever. What occurred earlier is refused by intake, and no window of a trigger may be longer. Starter playbooks "
-        "need 36.",
+        "need 194.",
         minimum=0,
         maximum=36_500,
     )

@@ -84,32 +84,43 @@ Build = Callable[[Moment], tuple[QuerySet[Any, Any], Any]]
 
 
 def ask(
-    build: Build, definition: Mapping[str, Any], audience: Mapping[str, Any], moment: Moment
+    build: Build, definition: Mapping[str, Any], audience: Mapping[str, Any], moment: Moment, what: str = "matches"
 ) -> tuple[Iterator[dict[str, Any]], Any]:
     """The rows of the query that `build` makes for a moment, and how to read them; one query.
 
-    `definition` and `audience` are all of a trigger that `build` reads.
+    `definition` and `audience` are all of a trigger that `build` reads, and `what` is one word for what it makes of
+    them.
     """
     conditions = [condition for group in definition["any"] for condition in group["all"]]
+    asked = tuple(get_measure(condition["measure"]) for condition in conditions)
+    keeps = all(measure.moment_is_a_parameter for measure in asked)
+    return answer(build, moment, (what, definition, audience), asked if keeps else None)
+
+
+def answer(
+    build: Build, moment: Moment, parts: Sequence[Any], asked: tuple[Any, ...] | None
+) -> tuple[Iterator[dict[str, Any]], Any]:
+    """The rows of a query that is kept where it can be, and how to read them; one query.
+
+    `parts` are plain values, and `asked` measures or guards: all that `build` reads beside the moment. With None for
+    `asked` the query is built anew.
+    """
     kept = None
-    if (moment.accounts is None or 0 < len(moment.accounts) <= MOST_ACCOUNTS) and all(
-        get_measure(condition["measure"]).moment_is_a_parameter for condition in conditions
-    ):
-        kept = _find(build, definition, audience, moment)
+    if asked is not None and (moment.accounts is None or 0 < len(moment.accounts) <= MOST_ACCOUNTS):
+        kept = _find(build, parts, asked, moment)
     if kept is None:
         query, columns = build(moment)
-        return cast("Iterator[dict[str, Any]]", query.iterator(chunk_size=2000)), columns
+        return cast("Iterator[dict[str, Any]]", query.iterator(chunk_size=_CHUNK)), columns
     return _rows(kept, moment), kept.columns
 
 
-def _find(build: Build, definition: Mapping[str, Any], audience: Mapping[str, Any], moment: Moment) -> _Kept | None:
+def _find(build: Build, parts: Sequence[Any], asked: tuple[Any, ...], moment: Moment) -> _Kept | None:
     known = moment.known
     # Twos, fours, eights: so few texts serve any number of accounts.
     size = None if moment.accounts is None else 1 << (len(moment.accounts) - 1).bit_length()
-    measures = tuple(get_measure(condition["measure"]) for group in definition["any"] for condition in group["all"])
     key = (
-        json.dumps([definition, audience, known.as_json()], sort_keys=True),
-        measures,
+        json.dumps([*parts, known.as_json()], sort_keys=True),
+        asked,
         known.mark is None,
         size,
         tuple((alias, connections[alias].vendor) for alias in connections),

@@ -8,19 +8,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.db.models import Case, CharField, F, Value, When
 
 from csplaybooks.accounts.models import Account
-from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
-from csplaybooks.playbooks.guards import Admitted, Question, judge_matches
-from csplaybooks.playbooks.measures import Known, uses_catalogue
-from csplaybooks.playbooks.models import Match, Playbook, PlaybookVersion, Run
+from csplaybooks.playbooks.budget import look_at_queue, value
+from csplaybooks.playbooks.close_rates import CloseRates
+from csplaybooks.playbooks.document import QUEUE_DAYS
+from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate, running_versions
+from csplaybooks.playbooks.guards import Admitted, Panel, Question
+from csplaybooks.playbooks.measures import Known, uses_catalogue, uses_readiness
+from csplaybooks.playbooks.models import Match, PlaybookVersion, Run
 from csplaybooks.playbooks.models.matches import MatchQuerySet
 from csplaybooks.playbooks.pokes import poke
+from csplaybooks.playbooks.steps import HELD_COLUMNS, SAID, hold, let_pass, said_of, write_steps
+from csplaybooks.playbooks.sums import count_up
+from csplaybooks.playbooks.trouble import is_database_trouble
 
 logger = logging.getLogger("csplaybooks.runs")
 
@@ -39,20 +45,28 @@ class RunReport:
 def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunReport:
     """Ask every trigger about `accounts` (None: all), write the episodes that changed, and finish the run's row.
 
+    What the guards let pass becomes a play as far as there is room (`csplaybooks.playbooks.budget`); then the sums are
+    drawn (`csplaybooks.playbooks.sums`).
+
     `run` is the newest row, with kind, round and moment set; it is saved whole. A playbook that cannot be evaluated
     keeps its matches as they were and stands in the run's `errors`; the others go on.
     """
     versions = running_versions()
     asked = [trigger.definition for _, triggers in versions for trigger in triggers]
-    known = Known.now(mark=run.pk, catalogue=any(uses_catalogue(definition) for definition in asked))
-    counts: dict[str, dict[str, int]] = {}
+    known = Known.now(
+        mark=run.pk,
+        catalogue=any(uses_catalogue(definition) for definition in asked),
+        readiness=any(uses_readiness(definition) for definition in asked),
+    )
+    counts: dict[str, dict[str, Any]] = {}
     admitted: Admitted = {}
+    rates = CloseRates(run.moment)
     standing = _standing(accounts)
     for version, triggers in versions:
         open_ids = {t.trigger_id: standing.pop(t.trigger_id, {}) for t in triggers}
         try:
             with transaction.atomic():
-                counts.update(_run_version(version, triggers, run, known, accounts, open_ids, admitted))
+                counts.update(_run_version(version, triggers, run, known, accounts, open_ids, admitted, rates))
         except Exception as error:
             if is_database_trouble(error):
                 # Not the playbook's fault: the whole run is rolled back, and its inputs stay unclaimed.
@@ -64,14 +78,16 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
     # What is left are episodes of triggers that no running version has any more.
     retired = [match.pk for matches in standing.values() for match in matches.values()]
     _close(retired, run)
-    run.inputs = known.as_json()
+    look = look_at_queue(at=run.moment, run_id=run.pk, in_run=True)
+    run.inputs = {**known.as_json(), "capacities": dict(look.capacities), "close_rates": rates.as_json()}
+    count_up(run, versions, counts, known, accounts)
     run.counts = counts
     run.accounts = Account.objects.count() if accounts is None else len(accounts)
     run.finished_at = now
     run.save(
         update_fields=["kind", "moment", "round", "versions", "inputs", "counts", "errors", "accounts", "finished_at"]
     )
-    if Match.objects.filter(state=Match.State.QUEUED).exists():
+    if Match.objects.admitted().exists():
         poke("work")
     return RunReport(
         run_id=run.pk,
@@ -80,31 +96,6 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
         opened=sum(count["opened"] for count in counts.values()),
         closed=len(retired) + sum(count["closed"] for count in counts.values()),
     )
-
-
-def is_database_trouble(error: Exception) -> bool:
-    """Whether an error is a passing one of the database (a deadlock, a lock, a lost connection), and not of a query.
-
-    A query that is too slow or too large is an OperationalError as well, and would fail again in every run.
-    """
-    if isinstance(error, InterfaceError):
-        return True
-    if not isinstance(error, OperationalError):
-        return False
-    code = getattr(error.__cause__, "sqlstate", None)
-    if code is not None:
-        # Connection exceptions, transaction rollbacks, lock not available, the server shutting down.
-        return code[:2] in ("08", "40") or code in ("55P03", "57P01", "57P02", "57P03")
-    return any(word in str(error).lower() for word in ("locked", "deadlock", "disk", "connection"))
-
-
-def running_versions() -> list[tuple[PlaybookVersion, list[TriggerVersion]]]:
-    """The published versions of all running playbooks with their triggers; two queries."""
-    playbooks = Playbook.objects.running().select_related("published").prefetch_related("triggers").order_by("pk")
-    return [
-        (playbook.published, TriggerVersion.of(playbook.published, {t.key: t.pk for t in playbook.triggers.all()}))
-        for playbook in playbooks
-    ]
 
 
 def _in_scope(matches: MatchQuerySet, accounts: Sequence[int] | None) -> MatchQuerySet:
@@ -136,49 +127,51 @@ def _run_version(
     accounts: Sequence[int] | None,
     standing: Mapping[int, Mapping[int, Standing]],
     admitted: Admitted,
-) -> dict[str, dict[str, int]]:
+    rates: CloseRates,
+) -> dict[str, dict[str, Any]]:
     """Write the episodes of one version and ask its guards; answers the counts by trigger id."""
-    counts = {
-        str(trigger.trigger_id): _write_episodes(trigger, run, known, accounts, standing[trigger.trigger_id])
-        for trigger in triggers
-    }
-    opened = any(count["opened"] for count in counts.values())
-    if opened or any(match.waits for matches in standing.values() for match in matches.values()):
-        judge(version, triggers, run.moment, known, _in_scope(Match.objects.all(), accounts), admitted)
+    counts: dict[str, dict[str, Any]] = {}
+    fresh: list[Match] = []
+    for trigger in triggers:
+        opened, counts[str(trigger.trigger_id)] = _find(trigger, run, known, accounts, standing[trigger.trigger_id])
+        fresh += opened
+    if fresh or any(match.waits for matches in standing.values() for match in matches.values()):
+        court = Court(run.moment, known, admitted, rates, run_id=run.pk, in_run=True)
+        judge(version, triggers, court, _in_scope(Match.objects.all(), accounts), fresh)
     return counts
 
 
-def _write_episodes(
+def _find(
     trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None, standing: Mapping[int, Standing]
-) -> dict[str, int]:
-    """Open and close episodes of one trigger where they changed; `standing` are the open ones, by account."""
+) -> tuple[list[Match], dict[str, Any]]:
+    """Close the episodes of one trigger that are over; `standing` are the open ones, by account.
+
+    Answers the new ones, not saved and still to be judged, and the counts.
+    """
     hits = {hit.account_id: hit for hit in evaluate(trigger, run.moment, known, accounts)}
-    fresh = [hit for account_id, hit in hits.items() if account_id not in standing]
     gone = [match.pk for account_id, match in standing.items() if account_id not in hits]
-    Match.objects.bulk_create(
-        [
-            Match(
-                trigger_id=trigger.trigger_id,
-                version_id=trigger.version_id,
-                account_id=hit.account_id,
-                opened_run=run,
-                opened_at=run.moment,
-                # The guards are asked in the same transaction, before anybody can see the row.
-                state=Match.State.QUEUED,
-                evidence=hit.evidence,
-            )
-            for hit in fresh
-        ],
-        batch_size=1000,
-    )
     _close(gone, run)
-    return {"matched": len(hits), "opened": len(fresh), "closed": len(gone)}
+    fresh = [
+        Match(
+            trigger_id=trigger.trigger_id,
+            version_id=trigger.version_id,
+            account_id=hit.account_id,
+            opened_run=run,
+            opened_at=run.moment,
+            state="",
+            evidence=hit.evidence,
+        )
+        for hit in hits.values()
+        if hit.account_id not in standing
+    ]
+    return fresh, {"matched": len(hits), "opened": len(fresh), "closed": len(gone)}
 
 
 def _close(match_ids: Sequence[int], run: Run) -> None:
-    # One statement: a match that becomes a play at this very moment stays fired, one that waits ends unfired.
     for start in range(0, len(match_ids), 5000):
-        Match.objects.filter(pk__in=match_ids[start : start + 5000]).update(
+        chunk = Match.objects.filter(pk__in=match_ids[start : start + 5000])
+        # One statement: a match that becomes a play at this very moment stays fired, one that waits ends unfired.
+        chunk.update(
             closed_run=run,
             closed_at=run.moment,
             state=Case(
@@ -187,38 +180,82 @@ def _close(match_ids: Sequence[int], run: Run) -> None:
                 output_field=CharField(),
             ),
         )
+        # Only now, closed at last: none of them had ended before.
+        ended = chunk.filter(state=Match.State.ENDED).only(*SAID, "admitted_run").order_by("pk")
+        write_steps(ended, run_id=run.pk, in_run=True, at=run.moment)
+
+
+@dataclass(frozen=True)
+class Court:
+    """What the guards are asked with: at which moment, knowing what, in a run or between two.
+
+    `admitted` goes from version to version: what was let through at an account takes its room. `run_id` is the newest
+    run, `in_run` whether the guards are asked by it.
+    """
+
+    moment: datetime
+    known: Known
+    admitted: Admitted
+    rates: CloseRates
+    run_id: int
+    in_run: bool
 
 
 def judge(
     version: PlaybookVersion,
     triggers: Sequence[TriggerVersion],
-    moment: datetime,
-    known: Known,
+    court: Court,
     matches: MatchQuerySet,
-    admitted: Admitted,
+    fresh: Sequence[Match] = (),
 ) -> int:
-    """Ask the guards about the unfired matches of one version; two queries and one update. Answers how many are free.
+    """Ask the guards about the unfired ones among `matches` of one version, and about `fresh` ones, not yet saved.
 
-    `admitted` goes from version to version of a run: what was let through at an account takes its room.
+    Writes what has changed, and its steps. What is let pass stands in the queue with its route and value; whether there
+    is room for it is another question. A constant number of queries for every 2,000 matches. Answers how many are free.
     """
-    waiting = matches.unfired().filter(trigger__in=[trigger.trigger_id for trigger in triggers])
     cooldowns: Mapping[int, int] = {t.trigger_id: t.definition["cooldown_days"] for t in triggers}
-    question = Question(moment, known, version.document["motion"], cooldowns)
-    changed = []
-    freed = 0
-    for match, judgement in judge_matches(waiting, question, version.document["guards"], admitted):
-        before = (match.state, match.held_by, match.held_until, match.held_reason, match.ceiling)
-        hold = judgement.hold
-        match.state = Match.State.HELD if hold else Match.State.QUEUED
-        match.held_by = hold.guard if hold else ""
-        match.held_until = hold.until if hold else None
-        match.held_reason = hold.reason[:300] if hold else ""
+    waiting = matches.unfired().filter(trigger__in=list(cooldowns)).order_by("pk")
+    rows = [*waiting, *fresh]
+    before = {match.pk: (said_of(match), _written(match)) for match in rows if match.pk}
+    question = Question(court.moment, court.known, version.document["motion"], cooldowns)
+    panel = Panel({match.account_id for match in rows}, question, version.document["guards"])
+    free = []
+    for match in rows:
+        judgement = panel.judge(match.account_id, match.trigger_id, court.admitted)
         match.ceiling = judgement.ceiling.route if judgement.ceiling else ""
-        if before != (match.state, match.held_by, match.held_until, match.held_reason, match.ceiling):
-            changed.append(match)
-        freed += not hold
+        if judgement.hold:
+            hold(match, judgement.hold)
+        else:
+            free.append(match)
+    _queue(free, version, court)
+    Match.objects.bulk_create(fresh, batch_size=1000)
+    changed = [match for match in rows if match.pk in before and before[match.pk][1] != _written(match)]
     # Conditional on the match still waiting: one that fired in between is left as it is.
-    Match.objects.unfired().bulk_update(
-        changed, ["state", "held_by", "held_until", "held_reason", "ceiling"], batch_size=500
-    )
-    return freed
+    Match.objects.unfired().bulk_update(changed, _COLUMNS, batch_size=500)
+    told = [match for match in changed if before[match.pk][0] != said_of(match)]
+    write_steps([*_unfired_of(told), *fresh], run_id=court.run_id, in_run=court.in_run, at=court.moment)
+    return len(free)
+
+
+#: What judging writes of a match.
+_COLUMNS = ("ceiling", *HELD_COLUMNS)
+
+
+def _written(match: Match) -> tuple[object, ...]:
+    return tuple(getattr(match, "admitted_run_id" if name == "admitted_run" else name) for name in _COLUMNS)
+
+
+def _queue(matches: Sequence[Match], version: PlaybookVersion, court: Court) -> None:
+    """Put matches into the queue, in memory, with route and value; those that stand there keep their place."""
+    for match in matches:
+        let_pass(match, court.moment, timedelta(days=version.document.get("queue_days", QUEUE_DAYS)))
+    value(matches, version, court.moment, court.rates)
+
+
+def _unfired_of(matches: Sequence[Match]) -> list[Match]:
+    """Those among matches that have not fired meanwhile: their rows are locked by the UPDATE that wrote them."""
+    waiting: set[int] = set()
+    for start in range(0, len(matches), 5000):
+        chunk = [match.pk for match in matches[start : start + 5000]]
+        waiting.update(Match.objects.unfired().filter(pk__in=chunk).values_list("pk", flat=True))
+    return [match for match in matches if match.pk in waiting]

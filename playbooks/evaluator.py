@@ -7,7 +7,7 @@ query over all accounts (or over those that changed); there is no loop over acco
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -17,26 +17,70 @@ from csplaybooks.accounts.models import Account, AccountFacts, Entitlement
 from csplaybooks.playbooks.compiled import ask
 from csplaybooks.playbooks.measures import Known, Moment, get_measure
 from csplaybooks.playbooks.measures.facts import TaggedAnyOf
-from csplaybooks.playbooks.models import PlaybookVersion
+from csplaybooks.playbooks.models import Playbook, PlaybookVersion
 from csplaybooks.playbooks.reach import require_kept
 
 
 @dataclass(frozen=True)
 class TriggerVersion:
-    """One trigger as one published version defines it."""
+    """One trigger as one published version defines it, or a draft.
+
+    `guards` (settings by key) and `motion` are those of its playbook: what judges its matches, which `evaluate` does
+    not ask. Trigger and version of a draft are 0: no row has that id.
+    """
 
     trigger_id: int
     version_id: int
     definition: Mapping[str, Any]
     audience: Mapping[str, Any]
+    guards: Mapping[str, Any] = field(default_factory=dict)
+    motion: str = ""
 
     @classmethod
     def of(cls, version: PlaybookVersion, trigger_ids: Mapping[str, int]) -> list[TriggerVersion]:
         """All triggers of a version; `trigger_ids` gives the identity of each by its key."""
+        return cls._of_document(version.document, version.pk, trigger_ids)
+
+    @classmethod
+    def of_some(cls, version: PlaybookVersion, trigger_ids: Mapping[str, int]) -> list[TriggerVersion]:
+        """Those triggers of a version whose keys are in `trigger_ids`."""
+        asked = [item for item in version.document["triggers"] if item["key"] in trigger_ids]
+        return cls._of_document({**version.document, "triggers": asked}, version.pk, trigger_ids)
+
+    @classmethod
+    def of_draft(cls, document: Mapping[str, Any]) -> list[TriggerVersion]:
+        """All triggers of a document that is not published, as `read_document` answers it."""
+        return cls._of_document(document, 0, dict.fromkeys((item["key"] for item in document["triggers"]), 0))
+
+    @classmethod
+    def _of_document(
+        cls, document: Mapping[str, Any], version_id: int, trigger_ids: Mapping[str, int]
+    ) -> list[TriggerVersion]:
         return [
-            cls(trigger_ids[definition["key"]], version.pk, definition, version.document["audience"])
-            for definition in version.document["triggers"]
+            cls(
+                trigger_ids[definition["key"]],
+                version_id,
+                definition,
+                document["audience"],
+                document["guards"],
+                document["motion"],
+            )
+            for definition in document["triggers"]
         ]
+
+    @property
+    def is_draft(self) -> bool:
+        """Whether nothing of it was ever published: it has no episodes."""
+        return self.trigger_id == 0
+
+
+def running_versions() -> list[tuple[PlaybookVersion, list[TriggerVersion]]]:
+    """The published versions of all running playbooks with their triggers; two queries."""
+    playbooks = Playbook.objects.running().select_related("published").prefetch_related("triggers").order_by("pk")
+    return [
+        (playbook.published, TriggerVersion.of(playbook.published, {t.key: t.pk for t in playbook.triggers.all()}))
+        for playbook in playbooks
+    ]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import factory
@@ -120,10 +121,18 @@ class RunFactory(factory.django.DjangoModelFactory):
 
 
 class MatchFactory(factory.django.DjangoModelFactory):
-    """An open episode that waits to become a play."""
+    """An open episode that becomes a play as soon as a worker comes by. `waits=True`: there is no room for it yet."""
 
     class Meta:
         model = models.Match
+        skip_postgeneration_save = True
+
+    class Params:
+        waits = factory.Trait(
+            admitted_run=None,
+            queued_at=factory.SelfAttribute("opened_at"),
+            waits_until=factory.LazyAttribute(lambda match: match.opened_at + timedelta(days=14)),
+        )
 
     account = factory.SubFactory(AccountFactory)
     version = factory.SubFactory(PlaybookVersionFactory)
@@ -131,6 +140,33 @@ class MatchFactory(factory.django.DjangoModelFactory):
     opened_run = factory.SubFactory(RunFactory)
     opened_at = factory.SelfAttribute("opened_run.moment")
     state = models.Match.State.QUEUED
+    admitted_run = factory.LazyAttribute(
+        lambda match: match.opened_run if match.state == models.Match.State.QUEUED else None
+    )
+    step = factory.RelatedFactory(
+        "csplaybooks.playbooks.factories.MatchStepFactory",
+        factory_related_name="match",
+    )
+
+
+class MatchStepFactory(factory.django.DjangoModelFactory):
+    """The first step of a match, in the run that opened it, as the match itself tells it."""
+
+    class Meta:
+        model = models.MatchStep
+
+    match = factory.SubFactory(MatchFactory, step=None)
+    run = factory.SelfAttribute("match.opened_run")
+    in_run = True
+    at = factory.SelfAttribute("match.opened_at")
+    state = factory.SelfAttribute("match.state")
+    admitted = factory.LazyAttribute(
+        lambda step: step.match.state == models.Match.State.QUEUED and step.match.admitted_run_id is not None
+    )
+    held_by = factory.SelfAttribute("match.held_by")
+    held_until = factory.SelfAttribute("match.held_until")
+    held_reason = factory.SelfAttribute("match.held_reason")
+    ceiling = factory.SelfAttribute("match.ceiling")
 
 
 class PlayFactory(factory.django.DjangoModelFactory):

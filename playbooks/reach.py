@@ -50,15 +50,26 @@ def reach_of(definition: Mapping[str, Any], max_age_days: Mapping[str, int]) -> 
 
 def require_kept(definition: Mapping[str, Any], as_of: datetime, known: Known) -> None:
     """Raise Forgotten where a trigger, asked about `as_of`, looks at what may be pruned."""
-    if known.kept_from is None:
-        return
-    reach = reach_of(definition, known.max_age_days)
-    if reach and as_of - reach < known.kept_from:
+    if known.kept_from is not None:
+        reach = reach_of(definition, known.max_age_days)
+        _require(f"The trigger {definition['key']}", reach, as_of, known.kept_from)
+
+
+def require_guards_kept(settings: Mapping[str, Any], as_of: datetime, known: Known) -> None:
+    """Raise Forgotten where a guard of a document's `guards`, asked about `as_of`, looks at what may be pruned."""
+    if known.kept_from is not None:
+        for guard in guards():
+            if (given := settings.get(guard.key, "off")) != "off":
+                reach = max(guard.reach(given, known.max_age_days).values(), default=timedelta())
+                _require(f"The guard {guard.key}", reach, as_of, known.kept_from)
+
+
+def _require(what: str, reach: timedelta, as_of: datetime, kept_from: datetime) -> None:
+    if reach and as_of - reach < kept_from:
         zone = company_time_zone()
         raise Forgotten(
-            f"The trigger {definition['key']}, asked about {as_of.astimezone(zone):%Y-%m-%d %H:%M}, looks "
-            f"{days_in_words(reach)} back, and signals and readings from before "
-            f"{known.kept_from.astimezone(zone):%Y-%m-%d} are pruned."
+            f"{what}, asked about {as_of.astimezone(zone):%Y-%m-%d %H:%M}, looks {days_in_words(reach)} back, and "
+            f"signals and readings from before {kept_from.astimezone(zone):%Y-%m-%d} are pruned."
         )
 
 
@@ -73,6 +84,9 @@ def reaches(document: Mapping[str, Any], max_age_days: Mapping[str, int]) -> Ite
         if (given := document["guards"].get(guard.key, "off")) != "off":
             for name, span in guard.reach(given, max_age_days).items():
                 yield f"guards/{guard.key}/{name}".rstrip("/"), span
+    if "prompt" in document:
+        # That somebody is done with it counts for as long as the play may last.
+        yield "expires_days", document["expires_days"] * _DAY
     if meters := document["amount"].get("meters"):
         yield "amount/meters", max(max_age_days.get(meter, 0) for meter in meters) * _DAY
 

@@ -17,15 +17,18 @@ from csplaybooks.accounts.base import MarkedQuerySet
 from csplaybooks.accounts.models import Account, Change
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.logs import evaluating
-from csplaybooks.playbooks.episodes import RunReport, finish_run, is_database_trouble, judge, running_versions
-from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate
-from csplaybooks.playbooks.guards import Admitted, Crowded
+from csplaybooks.playbooks.budget import look_at_queue
+from csplaybooks.playbooks.close_rates import CloseRates
+from csplaybooks.playbooks.episodes import Court, RunReport, finish_run, judge
+from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate, running_versions
+from csplaybooks.playbooks.guards import Crowded
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run, Trigger
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.reach import Forgotten
 from csplaybooks.playbooks.rounds import MOST_LISTED_ACCOUNTS, ask_for_round, run_next_part, too_many_for_one_run
+from csplaybooks.playbooks.trouble import is_database_trouble
 from csplaybooks.signals.models import IntakeBatch, Reading, Signal
 
 logger = logging.getLogger("csplaybooks.runs")
@@ -211,20 +214,39 @@ def judge_held(*, now: datetime) -> int:
         last = Run.objects.newest()
         if lease is None or last is None:
             return 0
-        # Guards ask nothing of what is sold.
-        known = Known.now(mark=last.pk, catalogue=False)
+        # Guards ask nothing of what is sold, nor of readiness.
+        known = Known.now(mark=last.pk, catalogue=False, readiness=False)
         asked = set(held.order_by().values_list("trigger", flat=True).distinct())
         freed = 0
-        admitted: Admitted = {}
+        moment = max(now, last.moment)
+        court = Court(moment, known, {}, CloseRates(moment), run_id=last.pk, in_run=False)
         for version, triggers in running_versions():
             if asked & {trigger.trigger_id for trigger in triggers}:
                 try:
                     with transaction.atomic():
-                        freed += judge(version, triggers, max(now, last.moment), known, held, admitted)
+                        freed += judge(version, triggers, court, held)
                 except Exception as error:
                     if is_database_trouble(error):
                         raise
                     logger.exception("the guards of %s could not be asked", version)
-        if freed:
+        if freed and look_at_queue(at=moment, run_id=last.pk, in_run=False).admitted:
             poke("work")
         return freed
+
+
+def admit_waiting(*, now: datetime) -> int:
+    """Let in from the queue what there is room for by now, and let expire what has waited too long; how many came in.
+
+    Nobody tells when a play closes, or when somebody is back. While a run is under way it does nothing: a run does the
+    same at its end, and there is a next time.
+    """
+    if not Match.objects.waiting().exists():
+        return 0
+    with holding("csplaybooks:run", now, wait=False) as lease:
+        last = Run.objects.newest()
+        if lease is None or last is None:
+            return 0
+        look = look_at_queue(at=max(now, last.moment), run_id=last.pk, in_run=False)
+        if look.admitted:
+            poke("work")
+    return look.admitted

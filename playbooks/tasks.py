@@ -16,7 +16,7 @@ from csplaybooks.playbooks.leases import beat, due
 from csplaybooks.playbooks.pipeline import sweep as sweeping
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.rounds import poke_round, run_next_part
-from csplaybooks.playbooks.runs import judge_held, run_triggers
+from csplaybooks.playbooks.runs import admit_waiting, judge_held, run_triggers
 
 logger = logging.getLogger("csplaybooks.tasks")
 
@@ -88,12 +88,14 @@ def sweep() -> str:
     now = timezone.now()
     steps: dict[str, Callable[[], object]] = {
         "freed": lambda: judge_held(now=now),
+        "admitted": lambda: admit_waiting(now=now),
         # After what holds the lease of runs.
         "run": _catch_up,
         "expired": lambda: sweeping.expire_plays(now=now),
         "lapsed": lambda: sweeping.lapse_waiting_offers(now=now),
         "woken": lambda: sweeping.wake_plays(now=now),
         "clocks": lambda: sweeping.watch_all(now=timezone.now()),
+        "scored": lambda: sweeping.score_the_day(now=now),
         "pruned": lambda: prune_a_little(now=now),
         # Last: with much to do it may take all the time that a task has.
         "moved": lambda: sweeping.work(now=timezone.now()),

@@ -28,6 +28,9 @@ class ApiToken(models.Model):
         "readings:write",
         "accounts:read",
         "plays:read",
+        "readiness:read",
+        "prompts:read",
+        "triggers:read",
         "health:read",
     )
     #: What the endpoints of a scope ask of people: nobody hands out a scope without this permission of their own.
@@ -36,6 +39,9 @@ class ApiToken(models.Model):
         "readings:write": "csplaybooks_signals.add_reading",
         "accounts:read": "csplaybooks_accounts.view_account",
         "plays:read": "csplaybooks_playbooks.view_play",
+        "readiness:read": "csplaybooks_signals.view_scoresnapshot",
+        "prompts:read": "csplaybooks_playbooks.view_play",
+        "triggers:read": "csplaybooks_playbooks.view_trigger",
         "health:read": "csplaybooks_accounts.view_everything",
     }
 

@@ -37,6 +37,12 @@ class AccountQuerySet(models.QuerySet[Any]):
 
         return self.in_scope(scope_of(viewer))
 
+    def own_of(self, viewer: Any) -> Self:
+        """Own and pool accounts, and those of everybody below: without what is seen for the sake of one play."""
+        from csplaybooks.accounts.visibility import scope_of
+
+        return self.in_scope(scope_of(viewer), through_doors=False)
+
     def in_scope(self, scope: Any, *, through_doors: bool = True) -> Self:
         """The accounts inside a scope; see `csplaybooks.accounts.visibility.Scope`.
 

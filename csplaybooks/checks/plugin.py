@@ -19,8 +19,8 @@ from django.utils.module_loading import import_string
 from csplaybooks.checks.table import message
 from csplaybooks.conf import DEFAULTS, Setting, csplaybooks_settings
 
-#: How many days the starter playbooks look back: readings of 35 days, and the day of grace before them.
-LEAST_RETENTION_DAYS = 36
+#: How many days the starter playbooks look back: New use case, for what was used in half a year before its two weeks.
+LEAST_RETENTION_DAYS = 194
 
 
 @register

@@ -7,7 +7,7 @@ intervals, clocks, touches, movements, changes, period rows, the timeline. See d
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.apps import apps
@@ -15,13 +15,16 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from csplaybooks.accounts.acts.record import require_aware
+from csplaybooks.conf import company_time_zone, csplaybooks_settings
 from csplaybooks.playbooks.leases import due, holding
-from csplaybooks.playbooks.models import Match, Round, Run
+from csplaybooks.playbooks.models import Match, MatchStep, Round, Run
 from csplaybooks.playbooks.reach import days_needed
 from csplaybooks.signals.acts.pruning import PrunedEvents, prune_batches, prune_events, prune_refused_items
 from csplaybooks.signals.acts.pruning.events import BATCH
 from csplaybooks.signals.acts.pruning.sums import delete_these
+from csplaybooks.signals.acts.readiness import prune_scores
 from csplaybooks.signals.horizon import to_prune_before
+from csplaybooks.signals.models import ScoreSnapshot
 
 #: The lease of pruning: one transaction at a time, by whomever.
 LEASE = "csplaybooks:prune"
@@ -40,15 +43,16 @@ RUNS_KEPT_LONGER = timedelta(days=1)
 def prune_a_little(*, now: datetime) -> int:
     """What the sweep does once a minute; answers how many rows went. What somebody else prunes it leaves to them.
 
-    At most 5,000 refused items, 5,000 signals or readings and 5,000 intake batches; once an hour at most 5,000 runs and
-    5,000 records of tasks besides. So a site that takes in more than seven million items a day calls
-    `csplaybooks_prune` as well.
+    At most 5,000 refused items, 5,000 signals or readings, 5,000 intake batches and 5,000 readiness scores; once an
+    hour at most 5,000 runs and 5,000 records of tasks besides. So a site that takes in more than seven million items a
+    day calls `csplaybooks_prune` as well.
     """
     pruned = prune_refused_items(now=now)
     events = prune_next_events(now=now, wait=False)
     if events is not None:
         pruned += events.signals + events.readings
     pruned += prune_next_batches(now=now, wait=False)
+    pruned += prune_next_scores(now=now, wait=False)
     if due(f"{LEASE}_runs", SLOW_STEPS_EVERY, now):
         pruned += prune_next_runs(now=now, wait=False) + prune_next_tasks(now=now, wait=False)
     return pruned
@@ -88,12 +92,37 @@ def prune_next_batches(*, now: datetime, until: datetime | None = None, limit: i
         return 0 if lease is None else prune_batches(before=min(before, until or before), limit=limit)
 
 
+def scores_before(now: datetime, until: datetime | None = None) -> date | None:
+    """Readiness scores of days before this are to be deleted; None for none.
+
+    Nothing looks at them but people, so only `RETENTION_DAYS` keeps them.
+    """
+    moments = [moment for moment in (to_prune_before(now), until) if moment is not None]
+    if not csplaybooks_settings.RETENTION_DAYS or not moments:
+        return None
+    return min(moments).astimezone(company_time_zone()).date()
+
+
+def prune_next_scores(*, now: datetime, until: datetime | None = None, limit: int = BATCH, wait: bool = True) -> int:
+    """Delete the next readiness scores of days past their time; answers how many. As above."""
+    require_aware(now=now, until=until)
+    before = scores_before(now, until)
+    # Asked before the lease: nearly always there is nothing.
+    if before is None or not ScoreSnapshot.objects.filter(day__lt=before).exists():
+        return 0
+    with holding(LEASE, now, wait=wait) as lease:
+        return 0 if lease is None else prune_scores(before=before, limit=limit)
+
+
 def spent_runs(before: datetime) -> QuerySet[Run]:
-    """Runs before a moment that opened and closed no match, oldest first; never the newest run."""
-    matches = Match.objects.filter(Q(opened_run=OuterRef("pk")) | Q(closed_run=OuterRef("pk")))
+    """Runs before a moment after which nothing new was said of a match, oldest first; never the newest run."""
+    matches = Match.objects.filter(
+        Q(opened_run=OuterRef("pk")) | Q(closed_run=OuterRef("pk")) | Q(admitted_run=OuterRef("pk"))
+    )
+    steps = MatchStep.objects.filter(run=OuterRef("pk"))
     newest = Run.objects.newest()
     rows: QuerySet[Run] = Run.objects.filter(
-        ~Exists(matches), moment__lt=before - RUNS_KEPT_LONGER, pk__lt=newest.pk if newest else 0
+        ~Exists(matches), ~Exists(steps), moment__lt=before - RUNS_KEPT_LONGER, pk__lt=newest.pk if newest else 0
     )
     return rows.order_by("pk")
 

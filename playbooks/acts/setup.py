@@ -1,4 +1,4 @@
-"""What every site needs before it can work: roles, a default calendar, the catalogue, starter library, schedules."""
+"""What every site needs before it can work: roles, a calendar, catalogue, weights, starter library, schedules."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from datetime import datetime
 
 from django.db import transaction
 
+from csplaybooks.accounts.documents import DocumentError
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.recipes import Loaded, load_library
 from csplaybooks.playbooks.acts.roles import make_groups
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, Playbook
 from csplaybooks.signals.acts.catalogue import load_starter_catalogue
+from csplaybooks.signals.acts.readiness import load_starter_weights
 
 #: Name of the schedule, the task it pokes, and every how many minutes.
 SCHEDULES = (
@@ -25,7 +27,7 @@ class SetUp:
     """What `set_up` made; all zero when everything was there.
 
     `drafts` are the starter playbooks that it did not publish, as (key, why): signals and readings are not kept for as
-    long as they look back.
+    long as they look back. `no_weights` says why it did not publish the starter weights of readiness.
     """
 
     groups: int
@@ -35,6 +37,8 @@ class SetUp:
     playbooks: int
     schedules: int
     drafts: tuple[tuple[str, str], ...] = ()
+    weights: int = 0
+    no_weights: str = ""
 
 
 def set_up(*, now: datetime, schedules: bool = True) -> SetUp:
@@ -46,9 +50,12 @@ def set_up(*, now: datetime, schedules: bool = True) -> SetUp:
         groups, grants = make_groups()
         calendars = int(_default_calendar(now))
         kinds = load_starter_catalogue(now=now)
+        weights, no_weights = _weights(now)
         library = Loaded([], []) if Playbook.objects.exists() else load_library(now=now)
         scheduled = _schedules(now) if schedules else 0
-    return SetUp(groups, grants, calendars, kinds, len(library.published), scheduled, tuple(library.drafts))
+    return SetUp(
+        groups, grants, calendars, kinds, len(library.published), scheduled, tuple(library.drafts), weights, no_weights
+    )
 
 
 def _default_calendar(now: datetime) -> bool:
@@ -65,6 +72,16 @@ def _default_calendar(now: datetime) -> bool:
         ]
     )
     return True
+
+
+def _weights(now: datetime) -> tuple[int, str]:
+    """Publish the starter weights where there are none: how many versions, and why none where they cannot be."""
+    try:
+        return int(load_starter_weights(now=now) is not None), ""
+    except DocumentError as error:
+        # Each of them says the same: signals are kept for too short a time.
+        path, why = error.errors[0]
+        return 0, f"{path}: {why}; {len(error.errors)} in all"
 
 
 def _schedules(now: datetime) -> int:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from csplaybooks.playbooks.admin import calendars, clocks, matches, parts, plays, recipes, runs
+from csplaybooks.playbooks.admin import calendars, clocks, matches, parts, plays, recipes, runs, verdicts
 
-__all__ = ["calendars", "clocks", "matches", "parts", "plays", "recipes", "runs"]
+__all__ = ["calendars", "clocks", "matches", "parts", "plays", "recipes", "runs", "verdicts"]

@@ -9,11 +9,13 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html
 
 from csplaybooks.accounts.admin.record import story_of
 from csplaybooks.accounts.admin.show import account_column
 from csplaybooks.accounts.models import Account
 from csplaybooks.admin_base import (
+    BaseInline,
     CappedPaginator,
     ReadOnlyAdmin,
     by,
@@ -25,8 +27,9 @@ from csplaybooks.admin_base import (
     shown,
 )
 from csplaybooks.playbooks.acts.trays import put_back
+from csplaybooks.playbooks.admin.budget import QueueFilter, QueuePages
 from csplaybooks.playbooks.guards import guards
-from csplaybooks.playbooks.models import Match, Play, PlaybookVersion, PlayMatch, Run, Trigger
+from csplaybooks.playbooks.models import Match, MatchStep, Play, PlaybookVersion, PlayMatch, Run, Trigger
 
 #: A filter of rows that are their own queue: the tray of those given up.
 STUCK = ("stuck_at", filled_filter("work", filled="stuck", empty="not stuck"))
@@ -40,6 +43,19 @@ def in_words(evidence: Iterable[Mapping[str, Any]]) -> Any:
 def trigger_in_words(trigger: Trigger) -> str:
     """The playbook and the trigger's key in plain words: `Seats nearly full: Seats above 80`."""
     return f"{trigger.playbook}: {in_plain(trigger.key)}"
+
+
+def step_in_words(step: MatchStep) -> str:
+    """What became of a match at a step: `Held by unhealthy`, `Queued`, `Let in from the queue`."""
+    if step.state == Match.State.HELD:
+        return f"Held by {in_plain(step.held_by).lower()}"
+    return "Let in from the queue" if step.admitted else str(step.get_state_display())
+
+
+def when_in_words(step: MatchStep) -> Any:
+    """The run that took a step, or after which it was taken."""
+    run = link_to(step.run)
+    return run if step.in_run else format_html("after {}", run)
 
 
 class TriggerFilter(admin.SimpleListFilter):
@@ -99,16 +115,31 @@ class Retry:
             self.message_user(request, "None of these is stuck.", messages.WARNING)
 
 
+class StepInline(BaseInline):
+    """What was said of the match, one step after the other."""
+
+    model = MatchStep
+    ordering = ("pk",)
+    follows = ("match__trigger__playbook", "match__account", "run")
+    fields = ("at", "what", "reason", "its_run")
+    readonly_fields = fields
+    verbose_name_plural = "steps"
+    what = shown("What became of it", lambda step: step_in_words(step))
+    reason = shown("Why", lambda step: step.held_reason)
+    its_run = shown("When", lambda step: when_in_words(step))
+
+
 @admin.register(Match)
-class MatchAdmin(Retry, ReadOnlyAdmin):
+class MatchAdmin(Retry, QueuePages, ReadOnlyAdmin):
     """Episodes in which an account met a trigger."""
 
     on_front_page = True
     list_display = ("found_by", "account_link", "state", "opened_at", "guard", "its_play")
-    list_filter = ("state", GuardFilter, TriggerFilter, STUCK)
+    list_filter = ("state", QueueFilter, GuardFilter, TriggerFilter, STUCK)
     follows = ("trigger__playbook", "account", "play__playbook", "play__account")
     search_fields = ("account__name",)
     search_help_text = "A part of the account's name."
+    inlines = (StepInline,)
     actions = ("retry",)
     retry_permission = "csplaybooks_playbooks.retry_match"
     ordering = ("-pk",)
@@ -117,6 +148,7 @@ class MatchAdmin(Retry, ReadOnlyAdmin):
         (None, {"fields": ("its_trigger", "account", "state", "found", "its_play", "fired_at")}),
         ("Episode", {"fields": ("opened_at", "closed_at", "version", "opened_run", "closed_run")}),
         ("Guards", {"fields": ("guard", "held_until", "held_reason", "ceiling")}),
+        ("Queue", {"fields": ("stands", "route", "amount", "worth", "queued_at", "waits_until", "admitted_run")}),
         ("Work", {"fields": ("attempts", "last_error", "next_try_at", "stuck_at")}),
     )
     readonly_fields = ("attempts", "last_error", "next_try_at", "stuck_at")
@@ -142,10 +174,29 @@ class PlayMatchAdmin(ReadOnlyAdmin):
     paginator = CappedPaginator
 
 
+@admin.register(MatchStep)
+class MatchStepAdmin(ReadOnlyAdmin):
+    """What became of matches, step by step, the newest first."""
+
+    on_front_page = False
+    list_display = ("match", "at", "what", "held_reason", "its_run")
+    list_filter = ("state", "admitted", "in_run")
+    follows = ("match__trigger__playbook", "match__account", "run")
+    search_fields = ("match__account__name",)
+    search_help_text = "A part of the account's name."
+    fields = ("match", "at", "what", "held_until", "held_reason", "ceiling", "its_run")
+    ordering = ("-pk",)
+    paginator = CappedPaginator
+    what = shown("What became of it", lambda step: step_in_words(step))
+    its_run = shown("When", lambda step: when_in_words(step))
+
+
 see_also(Account, Match, by("account"), first=True)
 see_also(Trigger, Match, by("trigger"))
 see_also(PlaybookVersion, Match, by("version"))
 see_also(Run, Match, by("opened_run"), "Matches it opened")
 see_also(Run, Match, by("closed_run"), "Matches it closed")
+see_also(Match, MatchStep, by("match"), "Steps")
+see_also(Run, MatchStep, by("run"), "Steps of matches in it, and until the next")
 see_also(Play, Match, by("play"), "Matches that led to it")
 story_of(Match)

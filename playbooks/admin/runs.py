@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from csplaybooks.accounts.models import Change
 from csplaybooks.admin_base import (
@@ -20,6 +20,7 @@ from csplaybooks.admin_base import (
     shown,
     table_of,
 )
+from csplaybooks.playbooks.admin.budget import budget_of, counts_in_words, queue_in_words, verdicts_in_words
 from csplaybooks.playbooks.models import Lease, Round, Run
 from csplaybooks.signals.models import IntakeBatch
 
@@ -52,12 +53,19 @@ class RunAdmin(ReadOnlyAdmin):
     list_filter = ("kind", FailedFilter, ("finished_at", filled_filter("end", filled="finished", empty="not finished")))
     fields = (
         *("kind", "moment", "accounts", "round_link", "first_account", "last_account"),
-        *("counts", "errors", "versions", "inputs", "finished_at"),
+        *("counted", "verdicts", "room", "errors", "versions", "inputs", "finished_at"),
     )
     sortable_by = ()
     paginator = CappedPaginator
-    failed = shown("Playbooks with errors", lambda run: len(run.errors) or None)
+    failed = shown("Errors", lambda run: len(run.errors) or None)
+    counted = shown("Episodes of the accounts it looked at", counts_in_words)
+    verdicts = shown("Verdicts", verdicts_in_words)
+    room = shown("Room there was", budget_of)
     round_link = shown("Round", lambda run: link_to(run.round))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list; above it stands what waits for room."""
+        return super().changelist_view(request, {**(extra_context or {}), "subtitle": queue_in_words()})
 
 
 @admin.register(Round)

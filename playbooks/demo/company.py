@@ -36,7 +36,7 @@ from csplaybooks.playbooks.demo.work import Work
 from csplaybooks.playbooks.models import Calendar, CalendarDay
 from csplaybooks.playbooks.pipeline import sweep
 from csplaybooks.playbooks.pokes import pokes_silenced
-from csplaybooks.playbooks.runs import run_to_the_end
+from csplaybooks.playbooks.runs import admit_waiting, run_to_the_end
 from csplaybooks.signals.acts.catalogue import load_starter_catalogue
 
 SEED = 20
@@ -166,6 +166,7 @@ class _Story:
         sweep.expire_plays(now=at)
         sweep.lapse_waiting_offers(now=at)
         sweep.wake_plays(now=at)
+        admit_waiting(now=at)
         sweep.work(now=at)
         sweep.watch_all(now=at)
 

@@ -17,6 +17,8 @@ SAMPLE_NAME, SAMPLE_ID = "Acme Foundry", "acme"
 
 #: How long before it shrinks or leaves it shows.
 FADES = 22 * WEEK
+#: How likely a week is one in which a system of theirs is connected.
+_CONNECTED = 0.002
 #: How long a new customer's people take to come in.
 _RAMP = 9 * WEEK
 
@@ -84,6 +86,8 @@ class Customer:
     shrinks_by: float | None = None
     churns_at: datetime | None = None
     returns_at: datetime | None = None
+    #: Whether somebody who came during the story got going.
+    is_activated: bool = False
     renewal_on: date | None = None
     term_months: int = 12
     lifecycle: Lifecycle = Lifecycle.PAYING
@@ -91,6 +95,8 @@ class Customer:
     blocks: float = 1.0
     extra_minor: int = 0
     products: list[str] = field(default_factory=list)
+    #: Features of the plan that its people have come to use, beside those that everybody uses.
+    taken_up: list[str] = field(default_factory=list)
     #: The people we know there, by id, in the order we met them; who left is not among them.
     champions: list[int] = field(default_factory=list)
 
@@ -140,6 +146,9 @@ class Customer:
             growth = -0.004
         self.people = max(self.people * (1 + growth) * random.gauss(1, 0.008), 2)
         self.api_share = min(max(self.api_share * (1 + growth) * random.gauss(1.005, 0.02), 0.02), 1.3)
+        if random.random() < _CONNECTED:
+            # A system of theirs was connected.
+            self.api_share = min(self.api_share * random.uniform(1.7, 2.4), 1.1)
         self.storage_share = min(max(self.storage_share * random.gauss(1.006, 0.008), 0.02), 1.2)
         self.health = min(max(self.health + (tends_to - self.health) * 0.07 + random.gauss(0, 2), 15), 99)
 

@@ -55,13 +55,21 @@ def make_live_cast(*, now: datetime, seed: int, address: str, token: str) -> Cas
     random = Random(seed)  # noqa: S311 - made-up people need no secrecy
     everybody, ready = _look(now)
     random.shuffle(ready)
-    told: dict[str, list[Mapping[str, Any]]] = {"gate": [], "seats": [], "team": [], "cap": [], "over": []}
+    told: dict[str, list[Mapping[str, Any]]] = {
+        "gate": [],
+        "seats": [],
+        "team": [],
+        "invite": [],
+        "cap": [],
+        "over": [],
+    }
     for known in ready:
         if Motion.TIER_UPSELL in known.free and known.plan != PLANS[-1][0]:
             told["gate"] += _gate(random, known)
         if Motion.SEAT_EXPANSION in known.free:
             told["seats"] += _seats(known)
             told["team"] += _team(random, known)
+            told["invite"] += _invite(random, known)
             told["over"] += _over(known)
         if Motion.USAGE_GROWTH in known.free:
             told["cap"] += _cap(known)
@@ -179,9 +187,16 @@ def _seats(known: _Known) -> list[Mapping[str, Any]]:
     if not 0.5 < known.share("seats") <= 0.8:
         return []
     level = {"meter": "seats", "used": limit, "limit": limit}
-    refused = {"type": "invite_refused", "actor": "u-1"}
     line = f"{known.name} reaches its seat limit of {limit:g}: Seats nearly full."
-    return [_story(known, line, ("readings", [level]), ("signals", [refused]))]
+    return [_story(known, line, ("readings", [level]))]
+
+
+def _invite(random: Random, known: _Known) -> list[Mapping[str, Any]]:
+    if not 0.3 < known.share("seats") <= 0.8:
+        return []
+    item = {"type": "invite_refused", "actor": f"u-{random.randint(1, 20)}"}
+    line = f"Somebody at {known.name} invites a colleague, and there is no seat left: Invite at the limit."
+    return [_story(known, line, ("signals", [item]))]
 
 
 def _team(random: Random, known: _Known) -> list[Mapping[str, Any]]:
@@ -204,7 +219,8 @@ def _over(known: _Known) -> list[Mapping[str, Any]]:
 
 def _cap(known: _Known) -> list[Mapping[str, Any]]:
     _, limit = known.levels.get("api_calls", (0, 0))
-    if not 0.4 < known.share("api_calls") < 0.8:
+    # From further down it would be a take-off.
+    if not 0.72 < known.share("api_calls") < 0.8:
         return []
     line = f"{known.name} has used up its API calls of the month: Near the cap."
     return [_story(known, line, ("readings", [{"meter": "api_calls", "used": limit, "limit": limit}]))]

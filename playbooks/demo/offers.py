@@ -40,6 +40,10 @@ _ANSWERS = (
 )
 
 
+#: So long before the end the last of them is made: by the end each has its answer, or has lapsed.
+_ALL_ANSWERED = 14 * DAY
+
+
 class Offers:
     """The offers of the team. `seller_of` says to whom plays of an account go, `moved` is told what became of a play.
 
@@ -62,6 +66,7 @@ class Offers:
         self._seller_of = seller_of
         self._moved = moved
         self._dealt: list[Handoff.Answer] = []
+        self._until: datetime | None = None
 
     def plan(self, plays: Iterable[Play], at: datetime) -> None:
         """Enter the offers of plays that were opened at `at`, and what the manager does about the tray."""
@@ -74,7 +79,8 @@ class Offers:
             self._agenda.add(self._later(at, 0, 1), partial(self._decide, play))
 
     def leave_one(self, end: datetime) -> None:
-        """Enter an offer to the executive who can sign in, on the last day of work before the end: it waits."""
+        """Enter an offer to the executive who can sign in, on the last day of work before the end: it alone waits."""
+        self._until = end - _ALL_ANSWERED
         day = end.date() - DAY
         while not is_working_day(day):
             day -= DAY
@@ -96,6 +102,8 @@ class Offers:
         return max(moment, at + timedelta(minutes=self._random.randint(20, 90)))
 
     def _offer(self, play: Play, at: datetime) -> None:
+        if self._until is not None and at > self._until:
+            return
         seller = self._seller_of(play.account_id) or self._random.choice(self._vendor.aes)
         if not self._make(play, seller, at):
             return

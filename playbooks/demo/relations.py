@@ -22,6 +22,8 @@ from csplaybooks.playbooks.demo.vendor import PLANS, Vendor
 
 #: The first CSM, who is one of the sign-ins, looks after the most customers; the last of them leaves.
 _CSM_SHARES = (8, 5, 5, 4, 4, 2, 3)
+#: How likely somebody who tries the product gets going while they do.
+_GETS_GOING = 0.7
 _LEFT_BECAUSE = ("Did not renew: went to a cheaper tool", "Did not renew: taken over", "Did not renew: project ended")
 
 
@@ -167,6 +169,9 @@ class Relations:
 
     def _enter_fate(self, customer: Customer) -> None:
         """Enter what was planned for a customer who has an account by now."""
+        if customer.joins_at is not None and customer.plot != Plot.STUCK and self._random.random() < _GETS_GOING:
+            day = (customer.joins_at + self._random.randint(3, 9) * DAY).date()
+            self._agenda.add(at_work(self._random, day), partial(self._activate, customer))
         for at, action in (
             (customer.buys_at, self._buy),
             (customer.shrinks_at, self._shrink),
@@ -201,9 +206,13 @@ class Relations:
             active_after = random.randint(110, 180)
         else:
             active_after = random.randint(4, 16)
-        self._agenda.add(at_work(random, (at + active_after * DAY).date()), partial(self._activate, customer))
+        if not customer.is_activated:
+            self._agenda.add(at_work(random, (at + active_after * DAY).date()), partial(self._activate, customer))
 
     def _activate(self, customer: Customer, at: datetime) -> None:
+        if customer.is_activated or not customer.is_live:
+            return
+        customer.is_activated = True
         self._telemetry.happen(customer, "first_value", at)
         self._tell(customer, at, activated_on=at.date())
         if customer.plot == Plot.STUCK:

@@ -158,10 +158,10 @@ class Reviews:
                 findings.append(NewFinding(kind=Finding.Kind.GAP, text=random.choice(_WISHES)))
             if random.random() < (0.75 if customer.fades(at) or customer.health < 58 else 0.06):
                 findings.append(NewFinding(kind=Finding.Kind.RISK, text=random.choice(_RISKS)))
+            if random.random() < (0.16 if customer.health > 65 else 0.05):
+                findings.append(NewFinding(kind=Finding.Kind.WIN, text=random.choice(_WINS)))
         if random.random() < 0.6:
             findings.append(NewFinding(kind=Finding.Kind.GOAL, text=random.choice(_GOALS)))
-        if random.random() < (0.55 if customer.health > 65 else 0.15):
-            findings.append(NewFinding(kind=Finding.Kind.WIN, text=random.choice(_WINS)))
         return findings
 
     def _look_back(self, customer: Customer, findings: list[_Open], at: datetime) -> None:

@@ -34,9 +34,13 @@ _TOPICS = ("how to", "how to", "bug", "access", "billing", "integration")
 _PROMPTS = ("upgrade", "more seats", "what is new")
 #: The middle of the working day in each region, in UTC.
 _MIDDAY = {"emea": 12.0, "americas": 17.5, "apac": 5.0}
-#: How likely a week is to bring one: somebody knocks on features of the next plan, an admin adds a whole team, the
-#: papers write about it.
-_GATE_BURST, _TEAM_BURST, _NEWS = 0.022, 0.008, 0.004
+#: How likely a week is to bring one: somebody knocks on a feature of the next plan, an admin adds a whole team, people
+#: ask support about a feature that they do not have, begin to use one that they have, the papers write about it.
+_GATE_BURST, _TEAM_BURST, _QUESTIONS, _TAKEN_UP, _NEWS = 0.022, 0.008, 0.003, 0.006, 0.004
+#: Where somebody only tries the product, how likely a week is one in which they knock on what they would pay for.
+_TRIAL_BURST = 0.12
+#: How many hits of a hundred are on features of the next plan; the others are on those further up.
+_NEXT_OF_HUNDRED = 80
 #: How many events their sender sends a second time.
 _RESENT_PER_THOUSAND = 2
 #: How many items one intake brings at most; the default of `INTAKE_MAX_ITEMS`.
@@ -57,6 +61,8 @@ class Telemetry:
     ) -> None:
         self._random = random
         self._gated = gated
+        #: For each plan, the keys of the features that it has beyond the lowest one.
+        self._beyond = [[key for key in gated[0] if key not in missing] for missing in gated]
         self._customers = customers
         self._now = now
         self._told_until = start
@@ -161,9 +167,21 @@ class Telemetry:
     def _bursts(self, customer: Customer, after: datetime, until: datetime, weeks: float) -> Iterator[dict[str, Any]]:
         random = self._random
         busy = 2.2 if customer.plot in (Plot.CLIMBER, Plot.GROWER) else 0.7
-        if self._gated[customer.plan] and random.random() < _GATE_BURST * busy * weeks:
+        gates = _GATE_BURST * busy if customer.is_paying else _TRIAL_BURST
+        if self._gated[customer.plan] and random.random() < gates * weeks:
+            wanted = self._wanted(customer)
             for _ in range(random.randint(3, 6)):
-                yield self._signal(customer, "feature_gate_hit", self._late(after, until))
+                yield self._signal(customer, "feature_gate_hit", self._late(after, until), feature=wanted)
+        if self._gated[customer.plan] and random.random() < _QUESTIONS * busy * weeks:
+            asked = self._wanted(customer)
+            for _ in range(random.randint(2, 3)):
+                yield self._signal(customer, "support_ticket", self._late(after, until), feature=asked)
+        unused = [key for key in self._beyond[customer.plan] if key not in customer.taken_up]
+        if unused and customer.is_paying and random.random() < _TAKEN_UP * busy * weeks:
+            taken_up = random.choice(unused)
+            customer.taken_up.append(taken_up)
+            for _ in range(random.randint(6, 12)):
+                yield self._signal(customer, "feature_used", self._late(after, until), feature=taken_up)
         if customer.occupancy > 0.4 and random.random() < _TEAM_BURST * busy * weeks:
             for _ in range(random.randint(3, 6)):
                 yield self._signal(customer, "user_added", self._late(after, until), by_admin=True)
@@ -173,6 +191,13 @@ class Telemetry:
         if random.random() < _NEWS * weeks:
             kind = random.choice(("funding_announced", "hiring_announced", "hiring_announced"))
             yield self._signal(customer, kind, self._late(after, until))
+
+    def _wanted(self, customer: Customer) -> str:
+        """A feature that the plan of a customer does not have: mostly one that the next plan adds."""
+        gated = self._gated[customer.plan]
+        above = self._gated[customer.plan + 1]
+        following = [key for key in gated if key not in above]
+        return self._random.choice(following if self._random.random() * 100 < _NEXT_OF_HUNDRED else gated)
 
     def _late(self, after: datetime, until: datetime) -> datetime:
         """A moment in the last three days before `until`."""
@@ -192,18 +217,27 @@ class Telemetry:
         )
 
     def _signal(
-        self, customer: Customer, kind: str, at: datetime, *, actor: int | None = None, by_admin: bool = False
+        self,
+        customer: Customer,
+        kind: str,
+        at: datetime,
+        *,
+        actor: int | None = None,
+        by_admin: bool = False,
+        feature: str | None = None,
     ) -> dict[str, Any]:
         random = self._random
         properties: dict[str, Any] = {}
-        if kind == "feature_gate_hit" and self._gated[customer.plan]:
-            properties["feature"] = random.choice(self._gated[customer.plan])
+        if feature is not None:
+            properties["feature"] = feature
+        elif kind == "feature_gate_hit" and self._gated[customer.plan]:
+            properties["feature"] = self._wanted(customer)
         elif kind == "feature_used":
-            properties["feature"] = random.choice(_FEATURES_USED)
+            properties["feature"] = random.choice((*_FEATURES_USED, *customer.taken_up))
         elif kind == "user_added":
             properties["by"] = "admin" if by_admin else "invite"
-        elif kind == "support_ticket":
-            properties["topic"] = random.choice(_TOPICS)
+        if kind == "support_ticket":
+            properties["topic"] = "how to" if feature is not None else random.choice(_TOPICS)
         elif kind.startswith("prompt_"):
             properties["prompt"] = random.choice(_PROMPTS)
         return {

@@ -45,10 +45,16 @@ FEATURES = (
     ("search", "Search", 0, "work"),
     ("approvals", "Approvals", 1, "collaboration"),
     ("guest-access", "Guest access", 1, "collaboration"),
+    ("shared-calendars", "Shared calendars", 1, "collaboration"),
+    ("templates", "Templates", 1, "collaboration"),
     ("single-sign-on", "Single sign-on", 2, "administration"),
     ("audit-log", "Audit log", 2, "administration"),
     ("custom-roles", "Custom roles", 2, "administration"),
+    ("portfolios", "Portfolios", 2, "planning"),
     ("data-residency", "Data residency", 3, "administration"),
+    ("own-keys", "Keys of their own", 3, "administration"),
+    ("sandbox", "Sandbox", 3, "administration"),
+    ("scenarios", "Scenarios", 3, "planning"),
 )
 
 
@@ -67,6 +73,10 @@ class Vendor:
     products: tuple[Any, ...]
     #: For each plan, the keys of the features it does not have.
     gated: tuple[tuple[str, ...], ...]
+
+
+#: The most plays that somebody works on at a time: few enough for matches to wait for room now and then.
+_CAP = 5
 
 
 def make_vendor(*, start: datetime, now: datetime) -> Vendor:
@@ -134,4 +144,4 @@ def _member(name: str, start: datetime, **traits: Any) -> Any:
     """A member with a user, so that the timeline can name who acted; nobody can sign in before a password is set."""
     first, last = name.split()
     user = UserFactory(username=first.lower(), first_name=first, last_name=last, password=None)
-    return TeamMemberFactory(name=name, user=user, updated_at=start, **traits)
+    return TeamMemberFactory(name=name, user=user, open_play_cap=_CAP, updated_at=start, **traits)

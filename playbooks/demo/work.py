@@ -206,14 +206,20 @@ class Work:
         customer = self._by_account[play.account_id]
         chance, (least, most) = _CHANCES[Motion(play.motion)]
         chance *= self._books.mood(at) * (0.5 if customer.fades(at) or customer.health < 60 else 1)
-        if random.random() < chance:
+        buys_at = customer.buys_at if not customer.is_paying else None
+        if random.random() < chance or (
+            buys_at is not None and play.expires_at is not None and buys_at < play.expires_at
+        ):
             outcome = Outcome.WON
         else:
             (outcome,) = random.choices(list(_OTHERWISE), weights=list(_OTHERWISE.values()))
         lasts = random.uniform(least, most) * DAY / appetite(at.date()) ** 0.3
         if play.expires_at is not None:
             lasts = min(lasts, play.expires_at - at - 2 * DAY)
-        paused = random.random() < _PAUSED
+        if buys_at is not None and outcome == Outcome.WON:
+            # Somebody who tries it buys when they buy.
+            lasts = buys_at - at + timedelta(hours=1)
+        paused = random.random() < _PAUSED and buys_at is None
         return _Fate(
             play=play,
             touched_at=at if random.random() < self._diligence_of(play) else at + 3 * DAY,
@@ -315,6 +321,9 @@ class Work:
         """What was won is held from now on, and the limits of the next readings are the new ones."""
         for play in won:
             customer = self._by_account[play.account_id]
+            if play.playbook.key == "free_to_paid":
+                # What they hold since stands in the ledger as that of a new customer.
+                continue
             product = play.product.key if play.product is not None else self._wanted(customer, play)
             grow(self._random, customer, play.motion, product=product, amount=play.expected_amount_minor or 0)
             self._books.hold(customer, at, motion=play.motion, note=f"Won: {play.playbook.name}", play=play)

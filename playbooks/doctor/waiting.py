@@ -20,6 +20,7 @@ from csplaybooks.playbooks.models import Interval, Match, PlaybookVersion, Round
 from csplaybooks.playbooks.pipeline.clocks import unclocked
 from csplaybooks.playbooks.pipeline.owners import unowned
 from csplaybooks.playbooks.pipeline.watcher import due_clocks
+from csplaybooks.playbooks.sums import SUM
 from csplaybooks.signals.models import IntakeBatch
 
 PASSED_BY = (
@@ -47,8 +48,8 @@ def inputs(look: Look) -> Iterator[Finding]:
 
 
 def matches(look: Look) -> Iterator[Finding]:
-    """Whether matches that no guard holds become plays; one query."""
-    ready = Match.objects.filter(state=Match.State.QUEUED, attempts=0).workable_at(look.now)
+    """Whether matches for which there is room become plays; one query. Those that wait for room are not late."""
+    ready = Match.objects.admitted().filter(attempts=0).workable_at(look.now)
     oldest = ready.order_by("opened_run", "pk").values_list("opened_at", flat=True).first()
     if oldest is not None:
         # A guard may have let it go only just now: by the last sweep or run, at the latest.
@@ -125,7 +126,7 @@ def tray(look: Look) -> Iterator[Finding]:
     clean = True
     queues: tuple[tuple[str, Any], ...] = (
         # By the conditions of their indexes: nearly all rows of these tables wait for nothing.
-        ("match", Match.objects.filter(state=Match.State.QUEUED)),
+        ("match", Match.objects.admitted()),
         ("play", unowned()),
         ("play", unclocked()),
     )
@@ -166,10 +167,19 @@ def _admin_page(noun: str, query: str = "?stuck_at__isempty=0") -> str:
 
 
 def run_errors(look: Look) -> Iterator[Finding]:
-    """Whether the last run could evaluate all playbooks."""
+    """Whether the last run could evaluate all playbooks, and whether its sums close."""
     run = Run.objects.newest()
-    errors = {} if run is None else {int(pk): text for pk, text in run.errors.items()}
+    told = {} if run is None else run.errors
+    errors = {int(key): text for key, text in told.items() if key.isdecimal()}
     names = PlaybookVersion.objects.select_related("playbook").in_bulk(list(errors))
+    for text in (text for key, text in told.items() if key.startswith(SUM)):
+        yield Finding(
+            "run_errors",
+            Level.RED,
+            f"{run} counted, and its sum does not close: {text}",
+            "No input and no setting brings this about: it is an error of the program, or somebody wrote to the "
+            "database past it. Run `manage.py csplaybooks_check`, which names the rows, and report it.",
+        )
     for pk, text in errors.items():
         yield Finding(
             "run_errors",
@@ -177,5 +187,5 @@ def run_errors(look: Look) -> Iterator[Finding]:
             f"{names.get(pk, f'The playbook version {pk}')} could not be evaluated by {run}: {text}",
             "Its matches stay as they were. Mend the playbook and publish it anew, or switch it off.",
         )
-    if not errors:
-        yield Finding("run_errors", Level.OK, "the last run evaluated all playbooks")
+    if not told:
+        yield Finding("run_errors", Level.OK, "the last run evaluated all playbooks, and its sums close")

@@ -100,6 +100,10 @@ class Guard:
     defaults: ClassVar[dict[str, Any]] = {}
     settings_schema: ClassVar[dict[str, Any]] = {}
     can_be_off: ClassVar[bool] = True
+    #: Whether `facts` only shifts `question.at` by spans and hands it and `question.known` on as parameters of the SQL.
+    #: Then the query is built once and asked for every moment (`csplaybooks.playbooks.compiled`). Leave it False for a
+    #: guard whose facts look at the moment itself, its calendar day for one.
+    moment_is_a_parameter: ClassVar[bool] = False
 
     @classmethod
     def schema(cls) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Dismissed(Guard):
     """Somebody at the account waved a prompt away in the last `days` days."""
 
     key = "dismissed"
+    moment_is_a_parameter = True
     defaults = {"days": 7}
     settings_schema = {"days": {"type": "integer", "minimum": 1, "maximum": 365}}
 
@@ -56,6 +57,7 @@ class Cooling(Guard):
     """
 
     key = "cooling"
+    moment_is_a_parameter = True
     defaults = {"days": 60}
     settings_schema = {"days": {"type": "integer", "minimum": 0, "maximum": 3650}}
 
@@ -108,6 +110,7 @@ class Crowded(Guard):
     """
 
     key = "crowded"
+    moment_is_a_parameter = True
     defaults = {"open_plays": 3, "contacts": 3, "window_days": 7}
     settings_schema = {
         "open_plays": {"type": "integer", "minimum": 1, "maximum": 100},
@@ -162,6 +165,7 @@ class BlackOut(Guard):
     """Days on which nothing is opened, both ends included, in the company time zone."""
 
     key = "black_out"
+    moment_is_a_parameter = True
     defaults: ClassVar[dict[str, Any]] = {"days": []}
     settings_schema = {
         "days": {

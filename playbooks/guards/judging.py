@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db.models import QuerySet
 
 from csplaybooks.accounts.models import Account
+from csplaybooks.playbooks.compiled import answer
 from csplaybooks.playbooks.guards.base import Answer, Ceiling, Hold, Question
 from csplaybooks.playbooks.guards.registry import OURS, switched_on
+from csplaybooks.playbooks.measures import Moment
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,16 @@ class Judgement:
     def of(cls, answers: Iterable[Answer]) -> Judgement:
         """Of answers in the order in which the guards are asked: the first hold wins, and ends the asking."""
         ceiling: Ceiling | None = None
-        for answer in answers:
-            if isinstance(answer, Hold):
-                return cls(answer, ceiling)
-            if isinstance(answer, Ceiling) and (ceiling is None or answer.route.weight < ceiling.route.weight):
-                ceiling = answer
+        for said in answers:
+            if isinstance(said, Hold):
+                return cls(said, ceiling)
+            if isinstance(said, Ceiling) and (ceiling is None or said.route.weight < ceiling.route.weight):
+                ceiling = said
         return cls(None, ceiling)
 
+
+#: What the columns of facts are called: those that our guards share, and those of each other guard.
+_Names = tuple[dict[str, str], dict[str, dict[str, str]]]
 
 #: The facts of so many accounts are fetched by one query.
 _CHUNK = 5000
@@ -50,21 +55,33 @@ class Panel:
         self._question = question
         self._settings = settings
         self._active = switched_on(settings)
-        # Under names of their own, because a fact may carry that of a column, or of another guard's.
-        columns: dict[str, Any] = {}
+        keeps = all(guard.moment_is_a_parameter for guard in self._active)
+        # What the facts may read of the question, beside the moment.
+        parts = ("guards", settings, question.motion, sorted(question.cooldown_days), question.past)
+        self._rows: dict[int, dict[str, Any]] = {}
         self._shared: dict[str, str] = {}
         self._own: dict[str, dict[str, str]] = {}
+        ids = sorted(accounts)
+        for start in range(0, len(ids), _CHUNK):
+            moment = Moment(question.at, question.known, tuple(ids[start : start + _CHUNK]))
+            rows, names = answer(self._facts, moment, parts, tuple(self._active) if keeps else None)
+            self._shared, self._own = names
+            self._rows.update((row["pk"], row) for row in rows)
+
+    def _facts(self, moment: Moment) -> tuple[QuerySet[Any, Any], _Names]:
+        """The query for the facts of accounts at a moment, and what its columns are called."""
+        question = replace(self._question, at=moment.as_of, known=moment.known)
+        # Under names of their own, because a fact may carry that of a column, or of another guard's.
+        columns: dict[str, Any] = {}
+        shared: dict[str, str] = {}
+        own: dict[str, dict[str, str]] = {}
         for index, guard in enumerate(self._active):
             ours = guard.key in OURS
-            names = self._shared if ours else self._own.setdefault(guard.key, {})
-            for name, expression in guard.facts(question, settings[guard.key]).items():
+            names = shared if ours else own.setdefault(guard.key, {})
+            for name, expression in guard.facts(question, self._settings[guard.key]).items():
                 names[name] = f"guard_{name}" if ours else f"guard{index}_{name}"
                 columns[names[name]] = expression
-        ids = sorted(accounts)
-        self._rows: dict[int, dict[str, Any]] = {}
-        for start in range(0, len(ids), _CHUNK):
-            chunk = Account.objects.filter(pk__in=ids[start : start + _CHUNK]).order_by()
-            self._rows.update((row["pk"], row) for row in chunk.values("pk", **columns))
+        return Account.objects.filter(pk__in=moment.accounts or ()).order_by().values("pk", **columns), (shared, own)
 
     def answers(self, account_id: int, trigger_id: int | None = None, admitted: Iterable[str] = ()) -> Iterable[Answer]:
         """What each guard says of an account, in the order in which they are asked.

@@ -22,6 +22,7 @@ class Gone(Guard):
     """The account has churned, was deleted or merged away. Cannot be turned off."""
 
     key = "gone"
+    moment_is_a_parameter = True
     can_be_off = False
 
     def facts(self, question: Question, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,6 +48,7 @@ class NotPaying(Guard):
     """The account does not pay; a playbook may allow free plans and trials."""
 
     key = "not_paying"
+    moment_is_a_parameter = True
     defaults = {"allow": []}
     settings_schema = {"allow": {"type": "array", "items": {"enum": [Lifecycle.FREE.value, Lifecycle.TRIAL.value]}}}
 
@@ -70,6 +72,7 @@ class Onboarding(Guard):
     """The account is not activated, or was so less than `days` calendar days ago."""
 
     key = "onboarding"
+    moment_is_a_parameter = True
     defaults = {"days": 30}
     settings_schema = {"days": {"type": "integer", "minimum": 0, "maximum": 730}}
 
@@ -96,6 +99,7 @@ class Unhealthy(Guard):
     """The account's health is below `below`, or unknown, or a review left an open risk."""
 
     key = "unhealthy"
+    moment_is_a_parameter = True
     defaults = {"below": 60}
     settings_schema = {"below": {"type": "integer", "minimum": 0, "maximum": 100}}
 
@@ -138,6 +142,7 @@ class Tenure(Guard):
     """
 
     key = "tenure"
+    moment_is_a_parameter = True
     defaults = {"light_from": 30, "proactive_from": 90, "strategic_from": 180}
     settings_schema = {
         name: {"type": "integer", "minimum": 0, "maximum": 3650}

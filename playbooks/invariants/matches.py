@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import Lag
 
 from csplaybooks.playbooks.invariants.registry import Invariant, by_query
-from csplaybooks.playbooks.models import Match, Playbook, PlayMatch, Run
+from csplaybooks.playbooks.models import Match, MatchStep, Playbook, PlayMatch, Run
+from csplaybooks.playbooks.sums import STATES, SUM
 
 
 def _runs_out_of_order() -> QuerySet[Any]:
@@ -80,6 +82,37 @@ def _links_unlike_their_match() -> QuerySet[Any]:
     return rows
 
 
+def _matches_unlike_their_last_step() -> QuerySet[Any]:
+    later = MatchStep.objects.filter(match=OuterRef("match"), pk__gt=OuterRef("pk"))
+    said = MatchStep.objects.filter(
+        ~Exists(later),
+        match=OuterRef("pk"),
+        **{name: OuterRef(name) for name in ("state", "held_by", "held_reason", "ceiling")},
+    )
+    let_in = Q(state=Match.State.QUEUED, admitted_run__isnull=False)
+    right = (let_in & Exists(said.filter(admitted=True))) | (~let_in & Exists(said.filter(admitted=False)))
+    return Match.objects.exclude(right)
+
+
+def _runs_with_open_sums(limit: int, chunk: int) -> tuple[int, list[int], str]:
+    """Runs whose sums do not close; what a run kept of them is asked, and not counted anew."""
+    count = 0
+    wrong: list[int] = []
+    last = 0
+    while runs := list(Run.objects.filter(pk__gt=last).order_by("pk").values_list("pk", "counts", "errors")[:chunk]):
+        last = runs[-1][0]
+        for pk, counts, errors in runs:
+            if any(key.startswith(SUM) for key in errors) or not all(map(_closes, counts.values())):
+                count += 1
+                wrong += [pk][: limit - len(wrong)]
+    return count, wrong, Run._meta.label
+
+
+def _closes(counts: Mapping[str, Any]) -> bool:
+    episodes = counts.get("episodes")
+    return episodes is None or episodes["all"] == sum(episodes[state.value] for state in STATES)
+
+
 def _matches_of_other_playbooks() -> QuerySet[Any]:
     return Match.objects.exclude(version__playbook=F("trigger__playbook"))
 
@@ -108,6 +141,12 @@ INVARIANTS = (
         "A match that a play knows opened it, or was folded into it, as the play says.",
         _links_unlike_their_match,
     ),
+    by_query(
+        "steps_tell_their_match",
+        "The last step of a match says what the match says.",
+        _matches_unlike_their_last_step,
+    ),
+    Invariant("sums_of_runs_close", "What a run counted of a trigger's episodes adds up.", _runs_with_open_sums),
     by_query(
         "matches_of_their_playbook", "A match's version and trigger are of one playbook.", _matches_of_other_playbooks
     ),

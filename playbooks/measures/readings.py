@@ -48,7 +48,7 @@ def latest_reading(meter: str, moment: Moment, account: OuterRef) -> QuerySet[An
 
 def _readings(meter: str, moment: Moment, account: OuterRef) -> EventQuerySet:
     """The readings of a meter that count at the mark, of all time and in no order."""
-    readings: EventQuerySet = Reading.objects.effective_at(moment.known.mark).order_by()
+    readings: EventQuerySet = Reading.objects.effective_one_by_one_at(moment.known.mark).order_by()
     return readings.filter(account=account, meter_id=moment.known.meters.get(meter, -1))
 
 

@@ -42,13 +42,14 @@ COUNTED: Mapping[str, Any] = {
 }
 
 
-def signals_of(settings: Mapping[str, Any], moment: Moment) -> Any:
-    """The signals that a condition names, of all time: told of by then, of its type and with its properties."""
-    signals = (
-        Signal.objects.effective_at(moment.known.mark)
-        .filter(type_id=moment.known.signal_types.get(settings["signal_type"], -1))
-        .order_by()
-    )
+def signals_of(settings: Mapping[str, Any], moment: Moment, *, of_one: bool = False) -> Any:
+    """The signals that a condition names, of all time: told of by then, of its type and with its properties.
+
+    `of_one` makes the same of them for a subquery on one account, such as what is found of it.
+    """
+    mark = moment.known.mark
+    signals = Signal.objects.effective_one_by_one_at(mark) if of_one else Signal.objects.effective_at(mark)
+    signals = signals.filter(type_id=moment.known.signal_types.get(settings["signal_type"], -1)).order_by()
     for name, value in settings.get("properties", {}).items():
         signals = signals.filter(PropertyIs(name, value))
     return signals
@@ -101,11 +102,12 @@ class SignalCount(Measure):
             .filter(**{f"count__{lookup(settings)}": int(threshold(settings))})
             .values("account")
         )
-        own = signals.filter(account=OuterRef("pk")).values("account")
+        theirs = signals_of(settings, moment, of_one=True).in_window(moment.as_of - window(settings), moment.as_of)
+        own = theirs.filter(account=OuterRef("pk")).values("account")
         return Compiled(
             holds=Q(pk__in=enough),
             found={
-                "count": how_many(signals),
+                "count": how_many(theirs),
                 "last_at": Subquery(own.annotate(last=Max("occurred_at")).values("last")),
             },
         )
@@ -206,7 +208,8 @@ class SignalGrowth(Measure):
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
         middle = moment.as_of - window(settings)
-        signals = signals_of(settings, moment).in_window(middle - window(settings), moment.as_of)
+        begin = middle - window(settings)
+        signals = signals_of(settings, moment).in_window(begin, moment.as_of)
         by_value = settings.get("of") == "value"
         sizes = {
             name: Sum("value_milli", filter=when, default=0) if by_value else Count("pk", filter=when)
@@ -224,7 +227,8 @@ class SignalGrowth(Measure):
             .filter(**grown)
             .values("account")
         )
-        own = signals.filter(account=OuterRef("pk")).values("account").annotate(**sizes)
+        theirs = signals_of(settings, moment, of_one=True).in_window(begin, moment.as_of)
+        own = theirs.filter(account=OuterRef("pk")).values("account").annotate(**sizes)
         return Compiled(
             holds=Q(pk__in=enough),
             found={name: Coalesce(Subquery(own.values(name)), 0) for name in sizes},
@@ -298,7 +302,8 @@ class DaysSince(Measure):
         holds = Q(pk__in=last.filter(**{f"last__{turned}": then}).values("account"))
         if settings.get("never") == "holds":
             holds |= ~Q(Exists(signals.filter(account=OuterRef("pk"))))
-        own = signals.filter(account=OuterRef("pk")).values("account")
+        theirs = signals_of(settings, moment, of_one=True).in_window(moment.as_of - longest, moment.as_of)
+        own = theirs.filter(account=OuterRef("pk")).values("account")
         return Compiled(holds=holds, found={"last_at": Subquery(own.annotate(last=Max("occurred_at")).values("last"))})
 
     def explain(self, settings: Mapping[str, Any], moment: Moment) -> Mapping[str, Any]:

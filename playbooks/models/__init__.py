@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from csplaybooks.playbooks.models.calendars import Calendar, CalendarBlock, CalendarDay
 from csplaybooks.playbooks.models.clocks import Clock, ClockEvent
-from csplaybooks.playbooks.models.matches import Match, PlayMatch
+from csplaybooks.playbooks.models.matches import Match, MatchStep, PlayMatch
 from csplaybooks.playbooks.models.plays import (
     Credit,
     Handoff,
@@ -32,6 +32,7 @@ __all__ = [
     "Interval",
     "Lease",
     "Match",
+    "MatchStep",
     "Outcome",
     "Pause",
     "Play",

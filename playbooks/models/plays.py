@@ -153,6 +153,8 @@ class Play(Versioned, Work):
             # The API's list of an account's plays; incremental readers.
             models.Index(fields=["account", "-opened_at"], name="csp_play_account"),
             models.Index(fields=["updated_at", "id"], name="csp_play_updated"),
+            # Close rates: what closed in the year up to a moment.
+            models.Index(fields=["closed_at"], name="csp_play_closed", condition=Q(stage="closed")),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -69,12 +69,15 @@ class Run(models.Model):
     versions = models.JSONField(default=dict, help_text="What was evaluated: trigger id to playbook version id.")
     inputs = models.JSONField(
         default=dict,
-        help_text="What was used that is not dated truth: the ids of signal types and meters by key, and the maximum "
-        "age of each meter in days.",
+        help_text="What was used that is not dated truth: the ids of signal types and meters by key, the maximum age "
+        "of each meter in days, the room that each pool had, and the close rates of playbooks.",
     )
-    counts = models.JSONField(default=dict, help_text="By trigger: matched, opened, closed.")
+    counts = models.JSONField(default=dict, help_text="By trigger: matched, opened, closed; both sums.")
     errors = models.JSONField(
-        default=dict, blank=True, help_text="By playbook version: why it could not be evaluated; the others were."
+        default=dict,
+        blank=True,
+        help_text="By playbook version: why it could not be evaluated; the others were. By `sum:` and trigger: why a "
+        "sum does not close.",
     )
     accounts = models.PositiveIntegerField(default=0, help_text="How many accounts were looked at.")
     round = models.ForeignKey(

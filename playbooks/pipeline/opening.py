@@ -1,8 +1,8 @@
-"""Motion and route: queued matches become plays, or fold into the account's open play of that motion."""
+"""Motion and route: matches that were let in become plays, or fold into the account's open play of that motion."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,18 +11,19 @@ from django.db.models import Count
 
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
 from csplaybooks.accounts.models import AccountFacts, Product
-from csplaybooks.playbooks.guards import Crowded
+from csplaybooks.playbooks.guards import Crowded, Gone, Hold, Judgement, Panel, Question
 from csplaybooks.playbooks.intervals import open_first_intervals
-from csplaybooks.playbooks.models import Match, Play, PlayMatch, PlayStep, Route, Stage
+from csplaybooks.playbooks.measures import Known
+from csplaybooks.playbooks.models import Match, Play, PlayMatch, PlayStep, Route, Run, Stage
+from csplaybooks.playbooks.models.matches import BY_VALUE
 from csplaybooks.playbooks.pipeline.amounts import Amount, Case, product_in, work_out_amounts
 from csplaybooks.playbooks.pipeline.queue import work_off
+from csplaybooks.playbooks.steps import HELD_COLUMNS, hold, write_steps
 
 
 def open_plays(*, now: datetime, limit: int = 200) -> int:
-    """Open plays from queued matches, oldest run first; answers how many matches were taken from the queue."""
-    queue = Match.objects.filter(state=Match.State.QUEUED)
-    # By the id: ordering by the relation would follow the order of runs, which is newest first.
-    return work_off(queue, lambda ids: _open(ids, now), now=now, order_by=("opened_run_id", "pk"), limit=limit)
+    """Open plays from matches that were let in, best value first; answers how many were taken from the queue."""
+    return work_off(Match.objects.admitted(), lambda ids: _open(ids, now), now=now, order_by=BY_VALUE, limit=limit)
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,16 @@ def _fits(when: Mapping[str, Any], segment: str, amount: int | None) -> bool:
     return not ("amount_below_minor" in when and (amount is None or amount >= when["amount_below_minor"]))
 
 
+def segments_of(accounts: Collection[int], at: datetime) -> dict[int, str]:
+    """The segments of accounts at a moment; who has no facts is left out. One query."""
+    facts = AccountFacts.objects.holding_at(at).filter(account__in=accounts)
+    return dict(facts.values_list("account", "segment"))
+
+
 def build_plays(openings: Sequence[Opening], now: datetime) -> list[Play]:
     """Unsaved plays with amount, route and expiry worked out; a constant number of queries."""
     amounts = work_out_amounts([Case(o.account_id, o.version.document["amount"], o.evidence) for o in openings], now)
-    segments = dict(
-        AccountFacts.objects.holding_at(now)
-        .filter(account__in={o.account_id for o in openings})
-        .values_list("account", "segment")
-    )
+    segments = segments_of({o.account_id for o in openings}, now)
     keys = {key for o in openings if (key := product_in(o.evidence))}
     products = dict(Product.objects.filter(key__in=keys).values_list("key", "pk"))
     return [
@@ -118,24 +121,26 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
     matches = list(
         Match.objects.filter(pk__in=match_ids)
         .select_related("account", "trigger__playbook", "version__playbook")
-        .order_by("opened_run_id", "pk")
+        .by_value()
     )
+    gone = _gone({match.account_id for match in matches}, now)
+    held = [match for match in matches if match.account_id in gone]
+    for match in held:
+        hold(match, gone[match.account_id])
+    matches = [match for match in matches if match.account_id not in gone]
     # Of two matches of one account and motion in one batch the first opens, the others fold.
     first: dict[tuple[int, str], Match] = {}
     for match in matches:
         first.setdefault((match.account_id, match.version.document["motion"]), match)
     standing = _open_plays_of(first)
     crowded = _crowded({key: match for key, match in first.items() if key not in standing})
-    if crowded:
-        held = {match.pk for match in matches if (match.account_id, match.version.document["motion"]) in crowded}
+    late = [match for match in matches if (match.account_id, match.version.document["motion"]) in crowded]
+    matches = [match for match in matches if (match.account_id, match.version.document["motion"]) not in crowded]
+    for match in late:
         # Without a date: the sweep asks the guard again, for as long as it takes.
-        Match.objects.filter(pk__in=held, state=Match.State.QUEUED).update(
-            state=Match.State.HELD,
-            held_by=Crowded.key,
-            held_until=None,
-            held_reason="as many plays are open at this account as there may be",
-        )
-        matches = [match for match in matches if match.pk not in held]
+        hold(match, Hold(Crowded.key, "as many plays are open at this account as there may be"))
+    held += late
+    Match.objects.admitted().bulk_update(held, HELD_COLUMNS)
     openers = [match for key, match in first.items() if key not in standing and key not in crowded]
     plays = build_plays([Opening(m.account_id, m.version, m.evidence, m.ceiling) for m in openers], now)
     for opener, built in zip(openers, plays, strict=True):
@@ -159,12 +164,21 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
     Match.objects.filter(state=Match.State.QUEUED).bulk_update(
         matches, ["state", "play", "fired_at", "attempts", "last_error"], batch_size=200
     )
+    newest: Any = Run.objects.order_by("-pk").values_list("pk", flat=True).first()
+    write_steps([*held, *matches], run_id=newest, in_run=False, at=now)
     PlayMatch.objects.bulk_create(
         [PlayMatch(play_id=m.play_id, match=m, folded=m.state == Match.State.FOLDED, at=now) for m in matches]
     )
     write_timeline(
         [_entry(match, standing[match.account_id, match.version.document["motion"]], now) for match in matches]
     )
+
+
+def _gone(accounts: Collection[int], now: datetime) -> dict[int, Hold]:
+    """Why nothing is opened at accounts that have left, or were deleted or merged, since the guards were asked."""
+    panel = Panel(accounts, Question(now, Known(mark=None), motion=""), {Gone.key: Gone.defaults})
+    holds = {account_id: Judgement.of(panel.answers(account_id)).hold for account_id in accounts}
+    return {account_id: found for account_id, found in holds.items() if found is not None}
 
 
 def _crowded(openers: Mapping[tuple[int, str], Match]) -> set[tuple[int, str]]:

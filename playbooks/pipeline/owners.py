@@ -84,9 +84,33 @@ class People:
         ]
         return min(pool, key=lambda pk: (self.load[pk], pk), default=None)
 
+    def may_ever_own(self, csm: int | None, executive: int | None, route: Route) -> bool:
+        """Whether anybody at all may own a play on this route, now or when they are back and have room."""
+        own = (csm, executive) if route == Route.SALES else (csm,)
+        role = pool_of(route, csm)
+        return any(pk in self.members for pk in own) or any(
+            getattr(member, role) and member.takes_pool_work for member in self.members.values()
+        )
+
+    def free_room(self, role: str) -> int | None:
+        """How many plays more fit under the caps of a pool's members who are here; None where nobody belongs to it."""
+        pool = [pk for pk, member in self.members.items() if getattr(member, role) and member.takes_pool_work]
+        here = (pk for pk in pool if pk not in self.stand_ins)
+        return sum(max(self.members[pk].open_play_cap - self.load[pk], 0) for pk in here) if pool else None
+
     def desk(self) -> int | None:
         """The digital desk; of several the one that came first."""
         return min((pk for pk, member in self.members.items() if member.is_digital_desk), default=None)
+
+
+#: Who works the plays of accounts that are not theirs: the pools, by the role that makes a member belong to one.
+CSM_POOL = "is_customer_success_manager"
+AE_POOL = "is_account_executive"
+
+
+def pool_of(route: Route, csm: int | None) -> str:
+    """The pool that owns what the people of an account do not: account executives where sales has to go it alone."""
+    return AE_POOL if route == Route.SALES and csm is None else CSM_POOL
 
 
 def choose_owner(route: Route, csm: int | None, executive: int | None, people: People) -> tuple[int | None, str]:
@@ -104,21 +128,21 @@ def choose_owner(route: Route, csm: int | None, executive: int | None, people: P
             return seller, "the account's AE" if seller == executive else "stands in for the account's AE"
     if not route.counts_toward_load and (desk := people.desk()) is not None:
         return desk, "the digital desk"
-    role = "is_account_executive" if route == Route.SALES and csm is None else "is_customer_success_manager"
-    chosen = people.least_loaded(role, route)
+    chosen = people.least_loaded(pool_of(route, csm), route)
     if chosen is not None:
         return chosen, "the least loaded of the pool"
     return None, "nobody is here and under their cap"
 
 
+def team_of(accounts: Any) -> dict[tuple[int, str], int]:
+    """The members who look after accounts (ids, or a query of them), by account and role. One query."""
+    current = AccountTeam.objects.current().filter(account__in=accounts)
+    return {(account, role): member for account, role, member in current.values_list("account", "role", "member")}
+
+
 def _assign(play_ids: Sequence[int], now: datetime) -> None:
     plays = list(Play.objects.filter(pk__in=play_ids).select_related("account", "playbook").order_by("opened_at", "pk"))
-    team: dict[tuple[int, str], int] = {
-        (account_id, role): member_id
-        for account_id, role, member_id in AccountTeam.objects.current()
-        .filter(account__in={play.account_id for play in plays})
-        .values_list("account", "role", "member")
-    }
+    team = team_of({play.account_id for play in plays})
     people = People.at(now)
     moves: list[Move] = []
     entries = []

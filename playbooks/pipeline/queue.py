@@ -22,7 +22,7 @@ def work_off(
     act: Callable[[Sequence[int]], None],
     *,
     now: datetime,
-    order_by: Sequence[str],
+    order_by: Sequence[Any],
     limit: int = 200,
 ) -> int:
     """Take up to `limit` rows of `queue` and let `act` move them, all in one transaction; answers how many were taken.
@@ -47,7 +47,7 @@ def work_off(
     return len(ids)
 
 
-def _claim(queue: WorkQuerySet, *, now: datetime, order_by: Sequence[str], limit: int) -> list[int]:
+def _claim(queue: WorkQuerySet, *, now: datetime, order_by: Sequence[Any], limit: int) -> list[int]:
     waiting: WorkQuerySet = queue.workable_at(now)
     first: Any = waiting.order_by(*order_by).values_list("pk", flat=True)
     if connection.features.has_select_for_update_skip_locked:

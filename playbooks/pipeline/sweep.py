@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import logging
+from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef, Subquery
 
+from csplaybooks.conf import company_time_zone
 from csplaybooks.playbooks.acts.handoffs import lapse_offers
 from csplaybooks.playbooks.acts.plays import close_plays, resume_plays
 from csplaybooks.playbooks.clockwork import set_lapses
-from csplaybooks.playbooks.models import Handoff, Interval, Outcome, Pause, Play, Stage, State
+from csplaybooks.playbooks.leases import holding
+from csplaybooks.playbooks.models import Handoff, Interval, Lease, Outcome, Pause, Play, Stage, State
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.owners import assign_owners
 from csplaybooks.playbooks.pipeline.watcher import watch_clocks
+from csplaybooks.signals.acts.readiness import snapshot_scores
+from csplaybooks.signals.horizon import midnight
+from csplaybooks.signals.readiness import Forgotten
+
+logger = logging.getLogger("csplaybooks.pipeline")
+
+#: The lease of the day's readiness scores.
+SCORES = "csplaybooks:scores"
 
 #: At most this many rows in one transaction of the sweep.
 BATCH = 500
@@ -70,6 +81,31 @@ def wake_plays(*, now: datetime) -> int:
     ids = list(due.order_by("wakes_at").values_list("play", flat=True)[:BATCH])
     answers = resume_plays(play_ids=ids, now=now) if ids else {}
     return sum(answer is None for answer in answers.values())
+
+
+def score_the_day(*, now: datetime) -> int:
+    """Write the readiness scores of the day, once in each day of the company time zone; answers how many.
+
+    The lease is moved on in the transaction that writes them: a worker that dies gives the day back. A day on which
+    nobody swept has none, and is not made up for. Where signals that count have been pruned, there are none either.
+    """
+    if Lease.objects.filter(name=SCORES, next_at__gt=now).exists():
+        # Asked before the lease, so that a sweep with nothing to do takes no lock.
+        return 0
+    with holding(SCORES, now, wait=False) as lease:
+        if lease is None or (lease.next_at is not None and lease.next_at > now):
+            return 0
+        try:
+            written = snapshot_scores(now=now)
+        except Forgotten as error:
+            logger.warning("no readiness scores of this day: %s", error)
+            written = 0
+        if written is None:
+            # No weights yet: the day is scored once there are some.
+            return 0
+        tomorrow = now.astimezone(company_time_zone()).date() + timedelta(days=1)
+        Lease.objects.filter(pk=lease.pk).update(next_at=midnight(tomorrow))
+    return written
 
 
 def watch_all(*, now: datetime, limit: int = BATCH) -> int:

@@ -16,7 +16,7 @@ from csplaybooks.playbooks.replay.report import Report, Tally, make_report
 from csplaybooks.playbooks.replay.rules import Rules
 from csplaybooks.playbooks.replay.scene import set_scene
 from csplaybooks.playbooks.replay.team import Team
-from csplaybooks.playbooks.runs import judge_held, run_to_the_end
+from csplaybooks.playbooks.runs import admit_waiting, judge_held, run_to_the_end
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
 from csplaybooks.signals.intake.items import SIGNALS, read_item
 from csplaybooks.signals.intake.values import Clock, Refusal
@@ -140,11 +140,12 @@ class Engine:
             self._last_full = day
         run_to_the_end(now=now, full=full)
         judge_held(now=now)
+        admit_waiting(now=now)
         if expire_plays(now=now):
             self._team.forget_closed()
         wake_plays(now=now)
         # What a poke does live: work where something is queued, and the sweep's look at all queues once in a while.
-        if full or Match.objects.filter(state=Match.State.QUEUED).exists():
+        if full or Match.objects.admitted().exists():
             work(now=now)
             self._team.take_up()
         watch_all(now=now)

@@ -75,9 +75,11 @@ MAKERS: dict[type[models.Model], Callable[[], Any]] = {
     events.IntakeDay: signals.IntakeDayFactory,
     events.Meter: lambda: signals.MeterFactory(key=f"meter-{next(_numbers)}"),
     events.PrunedDay: signals.PrunedDayFactory,
+    events.ReadinessWeights: signals.ReadinessWeightsFactory,
     events.Reading: signals.ReadingFactory,
     events.ReadingDay: signals.ReadingDayFactory,
     events.RefusedItem: signals.RefusedItemFactory,
+    events.ScoreSnapshot: signals.ScoreSnapshotFactory,
     events.Signal: signals.SignalFactory,
     events.SignalDay: signals.SignalDayFactory,
     events.SignalType: lambda: signals.SignalTypeFactory(key=f"kind-{next(_numbers)}"),
@@ -94,6 +96,7 @@ MAKERS: dict[type[models.Model], Callable[[], Any]] = {
     what.Interval: _interval,
     what.Lease: lambda: what.Lease.objects.create(name=f"job-{next(_numbers)}", last_run_at=START),
     what.Match: playbooks.MatchFactory,
+    what.MatchStep: lambda: playbooks.MatchFactory().steps.get(),
     what.Pause: lambda: (
         lambda interval: what.Pause.objects.create(
             play=interval.play, interval=interval, reason="Budget", wakes_at=START + timedelta(days=7)

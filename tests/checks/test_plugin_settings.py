@@ -20,7 +20,7 @@ def test_good_settings_give_none(settings):
     good = {"PAGE_SIZE": 10, "CURRENCY": "EUR", "AUTHENTICATION_CLASSES": ("tests.api.doubles.SilentAuthentication",)}
     assert messages_for(good) == []
     # For ever, and just long enough.
-    assert messages_for({"RETENTION_DAYS": 0}) == messages_for({"RETENTION_DAYS": 36}) == []
+    assert messages_for({"RETENTION_DAYS": 0}) == messages_for({"RETENTION_DAYS": 194}) == []
     del settings.CSPLAYBOOKS
     assert check_settings() == []
 
@@ -49,7 +49,7 @@ def test_good_settings_give_none(settings):
         ({"AUTHENTICATION_CLASSES": []}, "E003", "must not be empty", "dotted paths"),
         ({"AUTHENTICATION_CLASSES": ["nowhere.Nothing"]}, "E003", "cannot be imported", "dotted paths"),
         ({"AUTHENTICATION_CLASSES": ["os.path"]}, "E003", "'os.path', which is no authentication class", "dotted"),
-        ({"RETENTION_DAYS": 35}, "W014", "is 35, and starter playbooks look 36 days back", "at least 36"),
+        ({"RETENTION_DAYS": 193}, "W014", "is 193, and starter playbooks look 194 days back", "at least 194"),
         ({"RETENTION_DAYS": 1}, "W014", "is 1,", "or to 0"),
         ({"RETENTION_DAYS": 10**9}, "E003", "is 1000000000, but must be at most 36500", "for ever"),
         ({"FULL_RUN_MINUTES": 10_081}, "E003", "at most 10080", "minutes"),

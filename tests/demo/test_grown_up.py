@@ -35,7 +35,18 @@ from csplaybooks.playbooks.demo.people import MOVER, MOVES_FROM, MOVES_TO
 from csplaybooks.playbooks.demo.seasons import is_working_day
 from csplaybooks.playbooks.demo.vendor import SIGN_INS
 from csplaybooks.playbooks.invariants import violations
-from csplaybooks.playbooks.models import Clock, ClockEvent, Credit, Handoff, Interval, Play, Playbook, Run, Touch
+from csplaybooks.playbooks.models import (
+    Clock,
+    ClockEvent,
+    Credit,
+    Handoff,
+    Interval,
+    Match,
+    Play,
+    Playbook,
+    Run,
+    Touch,
+)
 from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
@@ -200,7 +211,9 @@ def test_a_champion_has_moved_on_to_another_customer(grown_up: Told) -> None:
     assert (there.account.name, here.account.name) == (MOVES_FROM, MOVES_TO)
     assert there.left_on is not None
     assert here.changes.get().kind == "new_executive"
-    assert here.account.plays.filter(playbook__key="champion_moved_up").exists()
+    # It opened a play, or went to one that was open.
+    moved = Match.objects.filter(account=here.account, trigger__playbook__key="champion_moved_up")
+    assert moved.filter(state__in=[Match.State.FIRED, Match.State.FOLDED], play__isnull=False).exists()
 
 
 def test_who_left_the_team_left_nothing_behind(grown_up: Told) -> None:

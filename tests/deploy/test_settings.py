@@ -94,6 +94,7 @@ def test_postgresql_takes_what_sessions_ask_for() -> None:
         "idle_in_transaction_session_timeout": "5min",
         "lock_timeout": "50s",
         "jit": "off",
+        "work_mem": "32MB",
         "statement_timeout": "30s",
     }
 

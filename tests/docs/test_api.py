@@ -10,6 +10,8 @@ import pytest
 from csplaybooks.accounts.api import AccountFilters, AccountSerializer, FactsSerializer
 from csplaybooks.accounts.models import ApiToken
 from csplaybooks.playbooks.api import ClockSerializer, PlayFilters, PlaySerializer
+from csplaybooks.playbooks.api_prompts import PromptQuery, PromptSerializer
+from csplaybooks.playbooks.prompts import ANSWERS
 from csplaybooks.signals.intake.items import READINGS, SIGNALS
 from tests.docs.page import CHECKOUT, DOCS, Table, parts_of
 
@@ -58,6 +60,15 @@ def test_every_filter_of_a_list_is_told_and_no_other(name: str, filters: Any) ->
     assert told == set(filters.base_filters)
 
 
-@pytest.mark.parametrize("serializer", [AccountSerializer, FactsSerializer, PlaySerializer, ClockSerializer])
+@pytest.mark.parametrize(
+    "serializer", [AccountSerializer, FactsSerializer, PlaySerializer, ClockSerializer, PromptSerializer]
+)
 def test_every_member_of_an_answer_is_told(serializer: Any) -> None:
     assert sorted(set(serializer().fields) - NAMED) == []
+
+
+def test_every_parameter_of_prompts_and_every_answer_to_one_is_told() -> None:
+    assert sorted(set(PromptQuery.base_fields) - NAMED) == []
+    told = {row[0].strip("`"): row[1] for row in rows_of("what", "body", "the prompt")}
+    assert set(told) == set(ANSWERS)
+    assert all(kind in told[what] for what, kind in ANSWERS.items())

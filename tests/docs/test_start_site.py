@@ -245,7 +245,7 @@ def test_the_page_leads_from_an_empty_folder_to_the_first_play(newcomer: Newcome
 
     said = "\n".join(answers)
     assert "made: 5 groups" in said
-    assert "7 playbooks, 2 schedules" in said
+    assert "16 playbooks, 2 schedules" in said
     assert "All is well." in said
     assert '"stored": 3' in said.replace('"stored":3', '"stored": 3')
     (play,) = json.loads(answers[-1])["results"]

@@ -27,6 +27,9 @@ _READ_BY_MACHINES = {
     (what.Calendar, "zone"),
     (what.Playbook, "draft"),
     (what.PlaybookVersion, "source"),
+    # It points at a trigger of the document; what is shown of it begins with the playbook's key.
+    (what.Trigger, "key"),
+    (events.ReadinessWeights, "source"),
 }
 
 #: Documents that say the word.

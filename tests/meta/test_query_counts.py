@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from csplaybooks.accounts.factories import AccountFactory, ApiTokenFactory, TeamMemberFactory
 from csplaybooks.accounts.models import Account
-from csplaybooks.playbooks.models import Play
+from csplaybooks.playbooks.models import Play, Trigger
 from tests.admin.conftest import permitted
 from tests.admin.pages import url
 from tests.admin.rows import MODELS, make
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 BASELINE = Path(__file__).with_name("query_counts.json")
 
 #: The lists of the API, and what is in them.
-API_LISTS = {"accounts-list": Account, "plays-list": Play}
+API_LISTS = {"accounts-list": Account, "plays-list": Play, "triggers-list": Trigger}
 
 
 def entry_of(model: Any) -> str:

@@ -21,6 +21,7 @@ from django.urls import reverse
 
 from csplaybooks.accounts.models import Account
 from csplaybooks.admin_base import VisibleRelatedFilter
+from csplaybooks.playbooks.models import Playbook, Trigger
 from tests.admin.pages import told, url
 from tests.admin.rows import MODELS
 from tests.meta.canary import CANARY, World, sings, snapshot
@@ -114,6 +115,34 @@ def _through_row(page: str) -> Callable[..., Iterator[str]]:
     return through
 
 
+def through_what_if(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
+    if model is Playbook:
+        yield from _through_row("what_if")(world, stranger, boss, model)
+
+
+def through_why(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
+    if model is Trigger:
+        address = reverse("admin:csplaybooks_playbooks_trigger_why", args=[world[Account].pk])
+        response = stranger.get(address)
+        if not is_no_page(response) or sings(response):
+            yield str(response.status_code)
+        if boss.get(address).status_code != 200:
+            yield "opens to nobody"
+
+
+def _through_verdicts(kind: str) -> Callable[..., Iterator[str]]:
+    """A page of a trigger that counts or lists accounts: it opens, and is of the accounts that one looks after."""
+
+    def through(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
+        if model is Trigger:
+            address = reverse(f"admin:csplaybooks_playbooks_trigger_{kind}", args=[world[Trigger].pk])
+            response = stranger.get(address, {"verdict": "failed:0:0"})
+            if not is_no_page(response) or sings(response):
+                yield str(response.status_code)
+
+    return through
+
+
 def through_old_address(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
     address = f"{url(model, 'changelist')}{world[model].pk}/"
     response = stranger.get(address)
@@ -127,6 +156,10 @@ PAGES: dict[str, Callable[..., Iterator[str]]] = {
     "change": _through_row("change"),
     "history": _through_row("history"),
     "delete": _through_row("delete"),
+    "what_if": through_what_if,
+    "why": through_why,
+    "verdicts": _through_verdicts("verdicts"),
+    "accounts": _through_verdicts("accounts"),
     OLD_ADDRESS: through_old_address,
 }
 

@@ -20,6 +20,7 @@ from csplaybooks.admin_base import ActAdmin, BaseAdmin, ReadOnlyAdmin
 from csplaybooks.playbooks import factories as playbooks
 from csplaybooks.playbooks import models as what
 from csplaybooks.playbooks.factories import DRAFT
+from csplaybooks.signals import factories as signals
 from csplaybooks.signals import models as events
 from tests.admin.pages import send, url
 from tests.admin.rows import MODELS, make
@@ -36,6 +37,7 @@ ALLOWED = {
     "accounts/factories.py": "rows for tests and the sample company, written past the acts on purpose",
     "playbooks/factories.py": "as in accounts",
     "signals/intake/": "the intake is an act of its own: batches, signals and readings by COPY-like statements",
+    "playbooks/budget.py": "what runs and the sweep let in from the queue, under the lease of runs",
     "playbooks/clockwork.py": "saves what the acts and the watcher have it compute of clocks, in their transactions",
     "playbooks/compiled.py": "only reads: runs the evaluator's compiled SELECT",
     "playbooks/demo/": "the sample company's past, written into a database of its own",
@@ -47,6 +49,7 @@ ALLOWED = {
     "playbooks/replay/": "recorded activity, written into a database of its own",
     "playbooks/rounds.py": "the rounds of runs over all accounts",
     "playbooks/runs.py": "the runs of the evaluator",
+    "playbooks/steps.py": "the one writer of steps, called by runs and the pipeline in their transactions",
 }
 
 #: What may never be allowed to write.
@@ -150,6 +153,10 @@ ADDED: dict[Any, Values] = {
     who.Qbr: lambda: {"account": _account().pk, "held_at_0": "2026-11-13", "held_at_1": "15:00:00"},
     who.TeamMember: lambda: {"name": "Carla", "is_customer_success_manager": "on"},
     events.Meter: lambda: {"key": "disk", "name": "Disk"},
+    events.ReadinessWeights: lambda: {
+        "source": f"motions: {{tier_upsell: {{{signals.SignalTypeFactory().key}: {{weight: 8}}}}}}",
+        "opened_number": 0,
+    },
     events.SignalType: lambda: {"key": "shared", "name": "Shared"},
     what.Calendar: lambda: {
         "key": "office",
@@ -182,6 +189,7 @@ CHANGED: dict[Any, Callable[[Any], dict[str, Any]] | None] = {
     who.Qbr: lambda row: {"summary": "Better."},
     who.TeamMember: lambda row: {"open_play_cap": 7},
     events.Meter: lambda row: {"max_age_days": 7},
+    events.ReadinessWeights: None,
     events.SignalType: lambda row: {"name": "Renamed"},
     what.Calendar: lambda row: {"name": "Renamed"},
     what.Play: None,

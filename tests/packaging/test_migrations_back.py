@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -11,6 +13,8 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from csplaybooks.accounts.factories import AbsenceFactory, TimelineEntryFactory
 from csplaybooks.accounts.models import Absence, TimelineEntry
+from csplaybooks.playbooks.factories import MatchFactory, PlayFactory, RunFactory
+from csplaybooks.playbooks.models import Match, MatchStep
 
 APP = "csplaybooks_accounts"
 
@@ -51,3 +55,45 @@ def test_lines_about_the_house_go_on_the_way_back_and_all_else_stays(all_applied
     assert TimelineEntry.objects.get() == line
     assert Absence.objects.get().version == 1
     TimelineEntryFactory(account=None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_match_that_is_there_gets_a_step_and_what_was_let_through_is_let_in(all_applied_afterwards: None) -> None:
+    run = RunFactory()
+    states: dict[str, dict[str, Any]] = {
+        "queued": {},
+        "held": {"held_by": "not_paying", "held_reason": "a trial"},
+        "ended": {},
+        "fired": {},
+    }
+    for state, more in states.items():
+        match = MatchFactory(state="queued", opened_run=run)
+        if state == "ended":
+            later = RunFactory(moment=run.moment + timedelta(days=1))
+            more = {"closed_run": later, "closed_at": later.moment}
+        if state == "fired":
+            more = {"play": PlayFactory(account=match.account), "fired_at": run.moment + timedelta(hours=1)}
+        if state != "queued":
+            Match.objects.filter(pk=match.pk).update(state=state, admitted_run=None, **more)
+
+    call_command("migrate", "csplaybooks_playbooks", "0004", verbosity=0)
+    call_command("migrate", "csplaybooks_playbooks", verbosity=0)
+
+    told = {
+        step.state: (
+            step.admitted,
+            step.held_by,
+            step.held_reason,
+            step.run_id - run.pk,
+            step.in_run,
+            step.at - run.moment,
+        )
+        for step in MatchStep.objects.all()
+    }
+    assert told == {
+        "queued": (True, "", "", 0, True, timedelta()),
+        "held": (False, "not_paying", "a trial", 0, True, timedelta()),
+        "ended": (False, "", "", 1, True, timedelta(days=1)),
+        "fired": (False, "", "", 0, False, timedelta(hours=1)),
+    }
+    assert list(Match.objects.admitted().values_list("state", "admitted_run")) == [("queued", run.pk)]

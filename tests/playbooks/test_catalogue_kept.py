@@ -75,9 +75,9 @@ def test_catalogue_is_read_and_kept_only_for_who_asks(django_assert_num_queries)
     set_up(now=NOW, schedules=False)
     Playbook.objects.exclude(key="gate_knocker").update(is_active=False)
     with django_assert_num_queries(3):
-        Known.now(catalogue=False)
+        Known.now(catalogue=False, readiness=False)
     with django_assert_num_queries(5):
-        Known.now()
+        Known.now(readiness=False)
     run_triggers(now=NOW, full=True)
     assert "catalogue" not in last_run().inputs
     publish({**NEXT, "at_least": 75})
@@ -182,5 +182,5 @@ def test_words_where_nothing_was_found():
     assert said == [
         "no feature that a next plan adds was touched in 30 days, needed at least 25 %",
         "support ticket: 0 about features not held in 30 days, needed at least 1",
-        "feature used: no area in 30 days that was not used in the 180 before",
+        "feature used: no new area in 30 days, needed an area that was not used in the 180 days before",
     ]

@@ -98,7 +98,7 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
         (GOOD.replace("key: seats", 'key: "seats\\n"'), "key", "is no key"),
         (GOOD.replace("name: Seats", "name: ''"), "name", "is empty"),
         (GOOD.replace("name: Seats", f"name: {'x' * 201}"), "name", "is longer than 200 characters"),
-        (GOOD.replace("name: Seats", "name: [a]"), "name", "['a'] is not text"),
+        (GOOD.replace("name: Seats", "name: [a]"), "name", "a list is not text"),
         (with_condition("{meters: [seats], above: 80}"), FIRST_CONDITION, "measure is missing"),
         (with_condition("{measure: mood, above: 80}"), f"{FIRST_CONDITION}/measure", "'mood' is not one of signal_"),
         (with_condition("five"), FIRST_CONDITION, "'five' is not a mapping of names to values"),

@@ -138,3 +138,19 @@ def test_an_account_merged_while_its_match_waits_is_held() -> None:
     assert _state("old") == ("held", "gone")
     assert "merged" in matches("three")[0].held_reason
     assert not Play.objects.exists()
+
+
+@pytest.mark.parametrize("how", ["churned", "deleted"])
+def test_who_goes_after_the_guards_were_asked_gets_no_play(how: str) -> None:
+    acme = account("acme")
+    knocks("acme", 1, 2, 3)
+    run(NOW)
+    assert _state("acme") == ("queued", "")
+    if how == "deleted":
+        _goes(acme, NOW + HOUR, deleted_at=NOW + HOUR)
+    else:
+        _is(acme, NOW + HOUR, lifecycle="churned")
+    # A worker comes by before the next run does.
+    work(now=NOW + HOUR)
+    assert _state("acme") == ("held", "gone")
+    assert not Play.objects.exists()

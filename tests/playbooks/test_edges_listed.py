@@ -56,6 +56,7 @@ EDGES: dict[str, list[Callable[..., Any]]] = {
         test_edges_thresholds.test_a_limit_below_zero_is_refused,
     ],
     "churned, deleted and merged account": [
+        test_edges_accounts.test_who_goes_after_the_guards_were_asked_gets_no_play,
         test_edges_accounts.test_who_has_churned_is_found_and_held_for_good,
         test_edges_accounts.test_who_churns_while_a_match_waits_is_held_and_who_comes_back_is_let_through,
         test_edges_accounts.test_who_churns_while_a_play_is_open_keeps_it_and_gets_no_other,
@@ -117,6 +118,10 @@ EDGES: dict[str, list[Callable[..., Any]]] = {
         test_edges_documents.test_a_threshold_that_is_no_number_is_shown_as_it_was_written
     ],
     "YAML with an unknown key": [test_edges_documents.test_an_unknown_key_is_named_with_the_keys_there_are],
+    "other faults": [
+        test_edges_documents.test_a_fault_says_its_mend,
+        test_edges_documents.test_one_word_where_a_list_belongs_and_a_tab_say_their_mend,
+    ],
     "an alias bomb": [
         test_edges_documents.test_an_alias_bomb_is_refused_where_the_first_alias_stands_before_it_grows,
         test_edges_documents.test_a_merge_key_is_no_way_around,

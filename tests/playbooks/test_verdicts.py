@@ -15,8 +15,8 @@ from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.document import read_document
 from csplaybooks.playbooks.evaluator import TriggerVersion
-from csplaybooks.playbooks.factories import PlaybookFactory, PlayFactory
-from csplaybooks.playbooks.models import Match, Playbook, Run, Trigger
+from csplaybooks.playbooks.factories import MatchFactory, PlaybookFactory, PlayFactory, RunFactory
+from csplaybooks.playbooks.models import Match, MatchStep, Playbook, Run, Trigger
 from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.reach import Forgotten
 from csplaybooks.playbooks.rounds import run_next_part
@@ -176,6 +176,16 @@ def test_an_episode_that_is_over_leaves_a_cooldown(company: None) -> None:
     assert told(Asked.of_run(again), "first").sentence.startswith("Cooling until 2027-01-15 10:00: fired before")
 
 
+def test_at_the_very_moment_it_was_closed_an_episode_is_over(company: None) -> None:
+    run_and_work(NOW)
+    seats("first", 1, 10, at=NOW + DAY)
+    over = run_and_work(NOW + DAY)
+    # Told later, of the same moment: with today's knowledge the conditions held then.
+    seats("first", 9, 10, at=NOW + DAY)
+    assert said(Asked.of_run(over))["first"] == "failed:0:1"
+    assert said(Asked.at(NOW + DAY))["first"] == "cooling"
+
+
 def test_an_episode_that_stands_fails_as_soon_as_its_conditions_do(company: None) -> None:
     run_and_work(NOW)
     seats("first", 1, 10, at=NOW + HOUR)
@@ -201,6 +211,35 @@ def test_what_was_let_in_and_taken_back_is_told_as_it_was(company: None) -> None
     assert said(Asked.at(NOW + HOUR / 2))["first"] == "fired"
     assert said(Asked.now(NOW + HOUR))["first"] == "held:crowded"
     assert said(Asked.at(NOW + HOUR))["first"] == "held:crowded"
+
+
+def test_what_was_let_in_again_was_let_in_by_the_later_run(company: None) -> None:
+    first = Account.objects.get(name="first")
+    one, two, three = (RunFactory(moment=NOW + day * DAY, versions={}) for day in range(3))
+    trigger = Trigger.objects.get(key="knocks")
+    match = MatchFactory(
+        account=first,
+        trigger=trigger,
+        version=trigger.playbook.published,
+        opened_run=one,
+        state=Match.State.HELD,
+        held_by="crowded",
+    )
+    match.steps.all().delete()
+    for made, in_run in ((one, True), (one, False), (two, True), (two, False)):
+        held = {} if in_run else {"held_by": "crowded"}
+        MatchStep.objects.create(
+            match=match, run=made, in_run=in_run, at=made.moment, admitted=in_run,
+            state=Match.State.QUEUED if in_run else Match.State.HELD, **held,
+        )  # fmt: skip
+    asked = Asked.now(NOW)
+    seen = {
+        made.pk: sort_out(
+            the_trigger(asked), Asked(NOW, asked.known, run=made, past=True, newest=made.pk), [first.pk]
+        ).counts
+        for made in (one, two, three)
+    }
+    assert seen == {one.pk: {"fired": 1}, two.pk: {"fired": 1}, three.pk: {"held:crowded": 1}}
 
 
 def test_sentences_say_what_there_is_to_say(company: None) -> None:

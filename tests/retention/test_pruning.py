@@ -19,9 +19,9 @@ from csplaybooks.playbooks.acts.pruning import (
     prune_next_runs,
     prune_next_tasks,
 )
-from csplaybooks.playbooks.factories import MatchFactory, PlaybookVersionFactory, RunFactory
+from csplaybooks.playbooks.factories import MatchFactory, MatchStepFactory, PlaybookVersionFactory, RunFactory
 from csplaybooks.playbooks.invariants import violations
-from csplaybooks.playbooks.models import Match, Round, Run
+from csplaybooks.playbooks.models import Match, MatchStep, Round, Run
 from csplaybooks.signals.acts.pruning import PrunedEvents, prune_batches, prune_events, waiting
 from csplaybooks.signals.factories import IntakeBatchFactory, ReadingFactory, RefusedItemFactory, SignalFactory
 from csplaybooks.signals.horizon import pruned_before, to_prune_before
@@ -193,7 +193,7 @@ def test_nothing_points_at_the_rows_but_their_corrections(model):
     """They are deleted past Django's collector, which would look for what does."""
     assert {(field.related_model, field.field.name) for field in model._meta.related_objects} == {(model, "corrects")}
     assert pointing_at(IntakeBatch) == {Signal, Reading, RefusedItem}
-    assert pointing_at(Run) == {Match}
+    assert pointing_at(Run) == {Match, MatchStep}
     assert pointing_at(Round) == {Run}
 
 
@@ -249,8 +249,11 @@ def test_runs_that_left_no_match_go_and_the_one_before_the_first_that_is_kept_st
     round_then = Round.objects.create(asked_at=start, moved_at=start, part_size=1, finished_at=ended)
     spent = RunFactory(moment=start - DAY - timedelta(seconds=1), round=round_then)
     opening, closing = RunFactory(moment=start - 3 * DAY), RunFactory(moment=start - 2 * DAY)
-    MatchFactory(opened_run=opening, closed_run=closing, closed_at=closing.moment, state=Match.State.ENDED)
-    kept = [opening, closing, RunFactory(moment=start - DAY), RunFactory(moment=start)]
+    match = MatchFactory(opened_run=opening, closed_run=closing, closed_at=closing.moment, state=Match.State.ENDED)
+    # Nothing opened or closed in it; what it said of the match stands.
+    saying = RunFactory(moment=start - 2 * DAY)
+    MatchStepFactory(match=match, run=saying)
+    kept = [opening, closing, saying, RunFactory(moment=start - DAY), RunFactory(moment=start)]
     assert prune_next_runs(now=NOW) == 1
     assert list(Run.objects.order_by("pk")) == kept
     assert not Run.objects.filter(pk=spent.pk).exists()

@@ -23,7 +23,7 @@ from csplaybooks.accounts.factories import UserFactory
 from csplaybooks.accounts.models import Account
 from csplaybooks.accounts.visibility import scope_of
 from csplaybooks.playbooks.models import Play
-from csplaybooks.signals.models import Meter, Reading, Signal, SignalType
+from csplaybooks.signals.models import Meter, Reading, ScoreSnapshot, Signal, SignalType
 from tests.admin.pages import told, url
 from tests.admin.rows import MODELS
 from tests.baselines import forget, reviewed
@@ -34,8 +34,15 @@ pytestmark = pytest.mark.django_db
 
 MATRIX = Path(__file__).with_name("matrix.json")
 
-#: Signals and readings are posted for an account, the others are read.
-API = {"accounts": Account, "plays": Play, "signals": Signal, "readings": Reading}
+#: Signals and readings are posted for an account, prompts are asked for one, the others are read.
+API = {
+    "accounts": Account,
+    "plays": Play,
+    "prompts": Play,
+    "signals": Signal,
+    "readings": Reading,
+    "readiness": ScoreSnapshot,
+}
 
 
 def label(model: type[models.Model]) -> str:
@@ -126,6 +133,11 @@ class Visit:
             found.append(read.status_code == 200)
             return " ".join(word for word, is_so in zip(("listed", "read"), found, strict=True) if is_so) or "-"
         identity = self.scene.rows[Account][side].identities.get()
+        if name in ("prompts", "readiness"):
+            asked = {"account": identity.external_id, "account_source": identity.source}
+            return {200: "answered", 404: "unknown"}.get(
+                self.client.get(reverse(f"csplaybooks:api:{name}"), asked).status_code, "-"
+            )
         item = {
             "source": "product",
             "external_id": f"new-{side}",
