@@ -8,10 +8,12 @@ from pathlib import Path
 
 from bench.report import PAGE, Entry, table, write_page
 from bench.seed import METERS, READINGS_OF_A_METER
-from bench.server import KEPT, bench_server, seeded_seconds
+from bench.server import KEPT, bench_server, seeded_seconds, start_over
 
-# The round last: it leaves thousands of plays to be opened.
-PARTS = ("triggers", "intake", "latency", "round")
+#: The sweep leaves thousands of plays to be opened: what comes after it starts with the data as they were.
+PARTS = ("triggers", "sweep", "embedded", "intake", "latency")
+#: On SQLite the data are a tenth.
+EMBEDDED_SHARE = 10
 
 
 def main() -> None:
@@ -29,39 +31,52 @@ def main() -> None:
         import django
 
         django.setup()
-        from csplaybooks.playbooks.pokes import pokes_silenced
-
-        entries: list[Entry] = []
-        for part in PARTS:
-            if part not in chosen.only:
-                continue
-            print(f"Measuring: {part}", flush=True)
-            if part == "latency":
-                from bench.latency import measure_latency
-
-                entries += measure_latency(url)
-                continue
-            with pokes_silenced():
-                if part == "triggers":
-                    from bench.triggers import measure_triggers
-
-                    entries += measure_triggers(chosen.accounts)
-                elif part == "round":
-                    from bench.triggers import measure_round
-
-                    entries += measure_round(chosen.accounts)
-                else:
-                    from bench.intake import measure_intake
-
-                    entries += measure_intake(url)
         from django.db import connections
 
-        connections.close_all()
-    print(table(entries))
+        # Now: the files that name the data may be edited while it is measured.
+        seeded_in = seeded_seconds(*size, chosen.data)
+        entries: list[Entry] = []
+        for part in PARTS:
+            if part in chosen.only:
+                print(f"Measuring: {part}", flush=True)
+                measured = measure(part, url, chosen.accounts, chosen.signals)
+                print(f"{table(measured)}\n", flush=True)
+                entries += measured
+                connections.close_all()
+                if part == "sweep":
+                    start_over(url)
     if set(chosen.only) == set(PARTS):
         readings = chosen.accounts * len(METERS) * READINGS_OF_A_METER
-        write_page(chosen.page, entries, *size, readings, seeded_seconds(*size, chosen.data))
-        print(f"\nWritten to {chosen.page.name}.")
+        write_page(chosen.page, entries, *size, readings, seeded_in)
+        print(f"Written to {chosen.page.name}.")
+
+
+def measure(part: str, url: str, accounts: int, signals: int) -> list[Entry]:
+    """One of `PARTS`. Django must be set up: what is measured is imported only then."""
+    from csplaybooks.playbooks.pokes import pokes_silenced
+
+    match part:
+        case "triggers":
+            from bench.triggers import measure_triggers
+
+            return measure_triggers(accounts)
+        case "sweep":
+            from bench.sweep import measure_sweep
+
+            return measure_sweep(url, accounts)
+        case "embedded":
+            from bench.embedded import measure_embedded
+
+            return measure_embedded(accounts // EMBEDDED_SHARE, signals // EMBEDDED_SHARE)
+        case "intake":
+            from bench.intake import measure_intake
+
+            with pokes_silenced():
+                return measure_intake(url)
+        case _:
+            from bench.latency import measure_latency
+
+            return measure_latency(url)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def seed_key(accounts: int, signals: int) -> str:
     """Names the data: another size, another seeding or another schema is other data."""
     digest = hashlib.sha256(f"{accounts} {signals}".encode())
     files = [
-        ROOT / "bench" / "seed.py",
+        *sorted(ROOT.glob("bench/seed*.py")),
         *sorted(ROOT.glob("*/migrations/0*.py")),
         *sorted(ROOT.glob("playbooks/library/*")),
     ]
@@ -72,13 +72,21 @@ def bench_server(accounts: int, signals: int, kept: Path = KEPT) -> Iterator[str
                 subprocess.run([sys.executable, "-m", *module], check=True, cwd=ROOT, env=environment)
             done.write_text(f"{time.monotonic() - began:.0f}")
             print(f"Seeded in {time.monotonic() - began:.0f} seconds; the next runs start from here.", flush=True)
-        _statement(binaries, url, f"DROP DATABASE IF EXISTS {WORK} WITH (FORCE)")
-        # By files: the copy of the seeded data takes seconds. The copy starts out as cold or warm as the disk cache is.
-        _statement(binaries, url, f"CREATE DATABASE {WORK} TEMPLATE {SEED} STRATEGY FILE_COPY")
+        start_over(url)
         try:
             yield database(url, WORK)
         finally:
             _statement(binaries, url, f"DROP DATABASE IF EXISTS {WORK} WITH (FORCE)")
+
+
+def start_over(url: str) -> None:
+    """Copy the seeded database anew; `url` is that of any database on the server."""
+    binaries = find_binaries()
+    assert binaries is not None
+    server = database(url, "postgres")
+    _statement(binaries, server, f"DROP DATABASE IF EXISTS {WORK} WITH (FORCE)")
+    # By files: the copy of the seeded data takes seconds. The copy starts out as cold or warm as the disk cache is.
+    _statement(binaries, server, f"CREATE DATABASE {WORK} TEMPLATE {SEED} STRATEGY FILE_COPY")
 
 
 def seeded_seconds(accounts: int, signals: int, kept: Path = KEPT) -> int:
