@@ -113,7 +113,7 @@ def test_the_past_is_told_as_it_was_known(api: Client, trigger: Trigger) -> None
     assert numbers(api.get(f"{URL}{trigger.pk}/verdicts/", {"run": run.pk}))["failed:0:0"] == 1
     past = {"at": (NOW - 2 * DAY).isoformat()}
     assert numbers(api.get(f"{URL}{trigger.pk}/verdicts/", past)) == {"outside": 1, "failed:0:0": 4}
-    answer = api.get(WHY, {"account": "silent", "run": run.pk}).json()
+    answer = api.get(WHY, {"account": "silent", "run": str(run.pk)}).json()
     assert answer["asked"] == {"moment": "2026-11-16T10:00:00Z", "run": run.pk}
     assert answer["results"][0]["verdict"] == "failed:0:0"
     assert api.get(WHY, {"account": "silent"}).json()["results"][0]["verdict"] == "failed:0:1"

@@ -227,3 +227,28 @@ def test_verdicts_that_cannot_be_counted_stop_no_run(
     said = f"trigger {match.trigger_id}: its verdicts could not be counted: ZeroDivisionError: a measure of a host"
     assert run.errors == {f"sum:{match.trigger_id}": said}
     assert run.counts[str(match.trigger_id)]["episodes"]["queued"] == 1
+
+
+def test_an_account_made_while_verdicts_are_counted_is_no_fault(
+    seats_playbook: Playbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = verdicts.counts_of_run
+
+    def meanwhile(*args: Any) -> dict[str, int]:
+        account("late")
+        return counted(*args)
+
+    monkeypatch.setattr(verdicts, "counts_of_run", meanwhile)
+    account("acme")
+    run_triggers(now=NOW, full=True)
+    run = Run.objects.get()
+    assert [sum(told["verdicts"].values()) for told in run.counts.values()] == [2]
+    assert run.errors == {}
+
+
+def test_a_verdict_too_many_is_a_fault(seats_playbook: Playbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = verdicts.counts_of_run
+    monkeypatch.setattr(verdicts, "counts_of_run", lambda *args: {**counted(*args), "fired": 7})
+    account("acme")
+    run_triggers(now=NOW, full=True)
+    assert "8 verdicts are not the 1 accounts that it looked at" in str(Run.objects.get().errors)
