@@ -75,8 +75,9 @@ class Vendor:
     gated: tuple[tuple[str, ...], ...]
 
 
-#: The most plays that somebody works on at a time: few enough for matches to wait for room now and then.
-_CAP = 5
+#: The most plays that somebody works on at a time: they are nearly full, and what comes then waits for room.
+_CSM_CAP = 8
+_AE_CAP = 4
 
 
 def make_vendor(*, start: datetime, now: datetime) -> Vendor:
@@ -144,4 +145,5 @@ def _member(name: str, start: datetime, **traits: Any) -> Any:
     """A member with a user, so that the timeline can name who acted; nobody can sign in before a password is set."""
     first, last = name.split()
     user = UserFactory(username=first.lower(), first_name=first, last_name=last, password=None)
-    return TeamMemberFactory(name=name, user=user, open_play_cap=_CAP, updated_at=start, **traits)
+    cap = _AE_CAP if "ae" in traits else _CSM_CAP
+    return TeamMemberFactory(name=name, user=user, open_play_cap=cap, updated_at=start, **traits)
