@@ -14,7 +14,10 @@ ORDER: dict[str, tuple[str, ...]] = {
         *("Account", "Champion", "Qbr", "Finding", "Entitlement", "TimelineEntry", "Movement"),
         *("TeamMember", "Absence", "Product", "Plan", "Feature", "ApiToken"),
     ),
-    "csplaybooks_signals": ("Signal", "Reading", "SignalType", "Meter", "IntakeBatch", "RefusedItem"),
+    "csplaybooks_signals": (
+        *("Signal", "Reading", "SignalType", "Meter", "ReadinessWeights"),
+        *("IntakeBatch", "RefusedItem"),
+    ),
 }
 
 
