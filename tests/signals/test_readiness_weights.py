@@ -44,7 +44,7 @@ def errors_of(text: str) -> list[tuple[str, str]]:
         ("{}", "", "motions is missing"),
         ("motions: {}", "motions", "is empty"),
         ("motions: {tier_upsell: {}}", "motions/tier_upsell", "is empty"),
-        ("motions: {upsell: {login: {weight: 1}}}", "motions", "upsell is unknown here; known are seat_expansion"),
+        ("motions: {upsell: {login: {weight: 1}}}", "motions", "upsell is unknown here (did you mean tier_upsell?)"),
         ("motions: {tier_upsell: {login: 5}}", "motions/tier_upsell/login", "5 is not a mapping of names to values"),
         ("motions: {tier_upsell: {login: {}}}", "motions/tier_upsell/login", "weight is missing"),
         ("motions: {tier_upsell: {login: {weight: 0}}}", "motions/tier_upsell/login/weight", "0 is less than 1"),
