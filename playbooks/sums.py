@@ -130,6 +130,7 @@ def _count_verdicts(
         with transaction.atomic():
             verdicts = counts_of_run(run, trigger, known, accounts)
     except Exception as error:
+        # Whatever a host's measure raises is told in the run's errors; a passing trouble of the database rolls it back.
         if is_database_trouble(error):
             raise
         logger.exception("the verdicts of %s could not be counted", trigger.definition["key"])

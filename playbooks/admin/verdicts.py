@@ -15,7 +15,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from csplaybooks.accounts.admin.show import MomentField
 from csplaybooks.accounts.models import Account
@@ -256,19 +256,13 @@ def account_panel(account: Account, request: HttpRequest) -> SafeString | None:
         for each in found
         if each.trigger.trigger_id in triggers
     ]
-    # The template escapes what it shows.
-    return mark_safe(  # noqa: S308
-        render_to_string("csplaybooks/admin/why_panel.html", {"lines": lines, "more": why_address(account.pk)})
-    )
+    return render_to_string("csplaybooks/admin/why_panel.html", {"lines": lines, "more": why_address(account.pk)})
 
 
 def trigger_panel(trigger: Trigger, request: HttpRequest) -> SafeString:
     """On the page of a trigger: how many accounts have each verdict, now."""
     context = counted(request, trigger.pk, Asked.now(timezone.now()), "")
-    # As above.
-    return mark_safe(  # noqa: S308
-        render_to_string("csplaybooks/admin/verdict_counts.html", {**context, "more": counts_address(trigger.pk)})
-    )
+    return render_to_string("csplaybooks/admin/verdict_counts.html", {**context, "more": counts_address(trigger.pk)})
 
 
 panel(Account, "Why, and why not", account_panel, needs=Trigger)
