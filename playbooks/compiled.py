@@ -1,8 +1,8 @@
 """The evaluator's queries, built once and asked again and again.
 
 Building a trigger's query takes Django several times as long as it takes the database to answer it over a handful of
-accounts. Its text depends on the trigger, on the catalogue and on how many accounts are asked about; moment, mark and
-ids are parameters. So the text is kept, with slots where those belong.
+accounts. Its text depends on the trigger and on the catalogue, and here and there on the calendar day; moment, mark and
+the ids of accounts are parameters. So the text is kept, with slots where those belong.
 """
 
 from __future__ import annotations
@@ -17,19 +17,14 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import BigIntegerField, DateTimeField, Expression, QuerySet
 
-from csplaybooks.playbooks.measures import Known, Moment, get_measure
-
-#: More accounts than this, and building the query is no longer what takes the time.
-MOST_ACCOUNTS = 256
+from csplaybooks.playbooks.measures import Moment, get_measure
+from csplaybooks.playbooks.measures.account_ids import AccountIds, LateAccountIds, given
 
 #: So many queries are kept in one process.
 _MOST_KEPT = 500
 
 #: Rows are read so many at a time.
 _CHUNK = 2000
-
-#: The ids that stand for accounts in a kept query go down from here; no row has a negative id.
-_FIRST_STAND_IN = -(10**15)
 
 
 class LateMoment(Expression):
@@ -103,26 +98,26 @@ def answer(
     """The rows of a query that is kept where it can be, and how to read them; one query.
 
     `parts` are plain values, and `asked` measures or guards: all that `build` reads beside the moment. With None for
-    `asked` the query is built anew.
+    `asked` the query is built anew. About no accounts at all nothing is asked.
     """
-    kept = None
-    if asked is not None and (moment.accounts is None or 0 < len(moment.accounts) <= MOST_ACCOUNTS):
-        kept = _find(build, parts, asked, moment)
+    ids = cast("tuple[int, ...] | None", moment.accounts)
+    kept = _find(build, parts, asked, moment) if asked is not None and ids != () else None
     if kept is None:
-        query, columns = build(moment)
-        return cast("Iterator[dict[str, Any]]", query.iterator(chunk_size=_CHUNK)), columns
+        query, columns = build(moment if ids is None else replace(moment, accounts=AccountIds(ids)))
+        rows = iter(()) if ids == () else query.iterator(chunk_size=_CHUNK)
+        return cast("Iterator[dict[str, Any]]", rows), columns
     return _rows(kept, moment), kept.columns
 
 
 def _find(build: Build, parts: Sequence[Any], asked: tuple[Any, ...], moment: Moment) -> _Kept | None:
     known = moment.known
-    # Twos, fours, eights: so few texts serve any number of accounts.
-    size = None if moment.accounts is None else 1 << (len(moment.accounts) - 1).bit_length()
+    day = moment.today if any(getattr(one, "uses_today", False) for one in asked) else None
     key = (
         json.dumps([*parts, known.as_json()], sort_keys=True),
         asked,
         known.mark is None,
-        size,
+        moment.accounts is None,
+        day,
         tuple((alias, connections[alias].vendor) for alias in connections),
     )
     try:
@@ -131,15 +126,17 @@ def _find(build: Build, parts: Sequence[Any], asked: tuple[Any, ...], moment: Mo
         # Another thread may build it at the same time, or clear what is kept: either way the answer is right.
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
-        kept = _kept[key] = _build(build, known, size)
+        mark: Any = None if known.mark is None else LateMark()
+        accounts = None if moment.accounts is None else LateAccountIds()
+        # Of the moment a query that is kept knows nothing but, where it asks for it, the day.
+        late = Moment(cast("datetime", LateMoment()), replace(known, mark=mark), accounts, day)
+        kept = _kept[key] = _build(build, late)
         return kept
 
 
-def _build(build: Build, known: Known, size: int | None) -> _Kept | None:
-    mark: Any = None if known.mark is None else LateMark()
-    stand_ins = None if size is None else tuple(_FIRST_STAND_IN - number for number in range(size))
+def _build(build: Build, late: Moment) -> _Kept | None:
     try:
-        query, columns = build(Moment(cast("datetime", LateMoment()), replace(known, mark=mark), stand_ins))
+        query, columns = build(late)
         using = query.db
         compiler = query.query.get_compiler(using)
         sql, params = compiler.as_sql()
@@ -153,17 +150,14 @@ def _build(build: Build, known: Known, size: int | None) -> _Kept | None:
 def _rows(kept: _Kept, moment: Moment) -> Iterator[dict[str, Any]]:
     connection = connections[kept.using]
     adapt = connection.ops.adapt_datetimefield_value
-    accounts: Sequence[int] = moment.accounts or ()
+    accounts = given(cast("tuple[int, ...] | None", moment.accounts) or (), connection.vendor)
 
     def bound(param: Any) -> Any:
         if isinstance(param, LateMoment):
             return adapt(moment.as_of + param.offset)
         if isinstance(param, LateMark):
             return moment.known.mark
-        if isinstance(param, int) and param <= _FIRST_STAND_IN:
-            # More places than accounts: the last one stands there again.
-            return accounts[min(_FIRST_STAND_IN - param, len(accounts) - 1)]
-        return param
+        return accounts if isinstance(param, LateAccountIds) else param
 
     compiler = kept.query.get_compiler(kept.using)
     compiler.select, compiler.col_count = kept.select, kept.col_count

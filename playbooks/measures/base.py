@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from django.db.models import DateTimeField, Q, Value
 from django.db.models.expressions import Combinable
 
 from csplaybooks.conf import company_time_zone
+from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.measures.sold import Catalogue
 from csplaybooks.signals.horizon import pruned_before
 from csplaybooks.signals.models import Meter, SignalType, Strength
@@ -88,13 +89,21 @@ class Known:
 class Moment:
     """What a measure compiles against: the moment asked about, what was known, and which accounts are asked about.
 
-    `accounts` is None for all accounts, or the ids of some. A measure that groups over its own table must limit
-    itself to them, so that cost grows with what changed and not with what is stored.
+    `accounts` is None for all accounts, or stands for the ids of some: it can be filtered by, as in
+    `account__in=moment.accounts`, and nothing else. A measure that groups over its own table must limit itself to
+    them, so that cost grows with what changed and not with what is stored.
     """
 
     as_of: datetime
     known: Known
-    accounts: tuple[int, ...] | None = None
+    accounts: tuple[int, ...] | AccountIds | None = None
+    #: The day that `today` answers in a query that is kept for it.
+    day: date | None = None
+
+    @property
+    def today(self) -> date:
+        """The calendar day of the moment, in the company time zone. For measures that say `uses_today`."""
+        return self.day or self.as_of.astimezone(company_time_zone()).date()
 
     def as_value(self) -> Any:
         """The moment as an expression, to be found beside what it is held against."""
@@ -217,8 +226,10 @@ class Measure:
     threshold_decimals: ClassVar[int | None] = None
     #: Whether `compile` only shifts the moment by spans and hands it and the mark on as parameters of the SQL. Then the
     #: query is built once and asked for every moment (`csplaybooks.playbooks.compiled`). Leave it False for a measure
-    #: that looks at the moment itself, its calendar day for one.
+    #: that looks at the moment itself.
     moment_is_a_parameter: ClassVar[bool] = False
+    #: Whether `compile` looks at `moment.today` beside: then the query is built once for each day.
+    uses_today: ClassVar[bool] = False
     #: Whether `compile` looks at `moment.known.catalogue`. Runs load and keep it only for measures that say so.
     uses_catalogue: ClassVar[bool] = False
     #: Whether `compile` looks at `moment.known.readiness`. As above.

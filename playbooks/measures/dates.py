@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from django.db.models import DateField, DurationField, ExpressionWrapper, F, IntegerField, Q, Value
 from django.db.models.lookups import GreaterThanOrEqual
 
-from csplaybooks.conf import company_time_zone
 from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment, both_ways, lookup, needed, threshold
 from csplaybooks.playbooks.measures.facts import OfFacts
 from csplaybooks.playbooks.measures.readings import compare
@@ -26,11 +25,6 @@ DAYS: Mapping[str, Any] = {
 _TURNED = {"gte": "lte", "gt": "lt", "lte": "gte", "lt": "gt"}
 
 
-def today_at(moment: Moment) -> date:
-    """The calendar day of the moment, in the company time zone."""
-    return moment.as_of.astimezone(company_time_zone()).date()
-
-
 def _days(count: int) -> str:
     return "1 day" if count == 1 else f"{count} days"
 
@@ -38,13 +32,15 @@ def _days(count: int) -> str:
 class _OfDates(OfFacts):
     """What the measures on days share: the day of the moment is found beside the facts, as `today`."""
 
+    moment_is_a_parameter = True
+    uses_today = True
     settings_schema: ClassVar[dict[str, Any]] = {}
     threshold_schema = dict(DAYS)
 
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
         compiled = super().compile(settings, moment)
-        today = Value(today_at(moment), output_field=DateField())
+        today = Value(moment.today, output_field=DateField())
         return Compiled(holds=compiled.holds, found={**compiled.found, "today": today})
 
 
@@ -66,7 +62,7 @@ class Tenure(_OfDates):
     def condition(self, settings: Mapping[str, Any], moment: Moment) -> Q:
         """See `OfFacts.condition`."""
         (since,) = self.shown(settings)
-        today = today_at(moment)
+        today = moment.today
         then = today - timedelta(days=int(threshold(settings)))
         return Q(**{f"{since}__lte": today}) & Q(**{f"{since}__{_TURNED[lookup(settings)]}": then})
 
@@ -97,7 +93,7 @@ class DaysToRenewal(_OfDates):
 
     def condition(self, settings: Mapping[str, Any], moment: Moment) -> Q:
         """See `OfFacts.condition`."""
-        today = today_at(moment)
+        today = moment.today
         then = today + timedelta(days=int(threshold(settings)))
         return Q(renewal_on__gte=today) & Q(**{f"renewal_on__{lookup(settings)}": then})
 
@@ -129,7 +125,7 @@ class TimeToFirstValue(_OfDates):
         took = ExpressionWrapper(F("activated_on") - F("customer_since"), output_field=DurationField())
         days = Value(timedelta(days=int(threshold(settings))), output_field=DurationField())
         return (
-            Q(activated_on__lte=today_at(moment))
+            Q(activated_on__lte=moment.today)
             & Q(GreaterThanOrEqual(F("activated_on"), F("customer_since")))
             & compare(took, lookup(settings), days)
         )
@@ -154,6 +150,8 @@ class Season(Measure):
     key = "season"
     strength = Strength.WEAK.value
     treats = "the same for every account, whatever is known of it"
+    moment_is_a_parameter = True
+    uses_today = True
     settings_schema: ClassVar[dict[str, Any]] = {
         "months": {
             "type": "array",
@@ -167,7 +165,7 @@ class Season(Measure):
 
     def compile(self, settings: Mapping[str, Any], moment: Moment) -> Compiled:
         """See `Measure.compile`."""
-        month = today_at(moment).month
+        month = moment.today.month
         nobody = Q(pk__in=())
         return Compiled(
             holds=~nobody if month in settings.get("months", self._BUDGETS) else nobody,

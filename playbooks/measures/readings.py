@@ -29,8 +29,7 @@ from csplaybooks.signals.models.events import EventQuerySet
 
 METER: Mapping[str, Any] = {"type": "string", "minLength": 1}
 METERS: Mapping[str, Any] = {"type": "array", "items": METER, "minItems": 1, "maxItems": 10}
-#: Amounts in a meter's unit, from either side. The bounds are such that three decimals are exact, and that no threshold
-#: in thousandths is taken for one of the ids that `csplaybooks.playbooks.compiled` puts into kept queries.
+#: Amounts in a meter's unit, from either side. The bounds are such that three decimals are exact.
 AMOUNTS: Mapping[str, Any] = both_ways(minimum=-999_999_999_999, maximum=999_999_999_999)
 #: Readings are kept in thousandths.
 DECIMALS = 3

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
 from django.db.models import Count as CountRows
 from django.db.models import QuerySet
 
@@ -20,6 +19,7 @@ from csplaybooks.playbooks.evaluator import TriggerVersion
 from csplaybooks.playbooks.guards import Panel, Question
 from csplaybooks.playbooks.guards.judging import Judgement
 from csplaybooks.playbooks.measures import Known, Moment
+from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.models import Run
 from csplaybooks.playbooks.reach import require_guards_kept, require_kept
 from csplaybooks.playbooks.verdicts.asked import Asked
@@ -28,11 +28,8 @@ from csplaybooks.playbooks.verdicts.kinds import Count, Kind, Verdict, as_counts
 from csplaybooks.playbooks.verdicts.places import places, verdict_of, with_verdict
 from csplaybooks.signals.acts.pruning.sums import these
 
-#: Of so few accounts the ids are handed to the measures, so that cost grows with them.
+#: Of so few accounts of a queryset the ids are handed to the measures, so that cost grows with them.
 _MOST_LISTED = 2000
-
-#: Where ids are given, so many are. (PostgreSQL or not: SQLite takes fewer parameters in a statement.)
-_MOST_GIVEN = {True: 20_000, False: _MOST_LISTED}
 
 #: Which accounts are asked about: None for all, some ids, or a queryset such as what a viewer may see.
 Accounts = Sequence[int] | QuerySet[Any] | None
@@ -82,7 +79,7 @@ def accounts_of(trigger: TriggerVersion, asked: Asked, verdict: Verdict, account
         raise ValueError(f"the trigger {trigger.definition['key']} has no condition {verdict.key}")
     require_kept(trigger.definition, asked.moment, asked.known)
     scope, ids = _scope(accounts)
-    moment = Moment(asked.moment, asked.known, ids)
+    moment = Moment(asked.moment, asked.known, None if ids is None else AccountIds(ids))
     rows: QuerySet[Any] = scope.alias(**places(trigger, moment)).filter(with_verdict(trigger, verdict))
     return rows
 
@@ -199,9 +196,7 @@ def _scope(accounts: Accounts) -> tuple[QuerySet[Any], tuple[int, ...] | None]:
             return Account.objects.filter(pk__in=accounts.order_by().values("pk")), None
     else:
         ids = tuple(sorted(set(accounts)))
-        if len(ids) > _MOST_GIVEN[connection.vendor == "postgresql"]:
-            return these(Account, ids), None
-    return Account.objects.filter(pk__in=ids), ids
+    return Account.objects.filter(pk__in=AccountIds(ids)), ids
 
 
 def _is_all(accounts: QuerySet[Any]) -> bool:

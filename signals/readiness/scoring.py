@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import BigIntegerField, Count, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models import BigIntegerField, Count, Expression, F, IntegerField, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 
 from csplaybooks.conf import company_time_zone
@@ -165,7 +165,7 @@ def accounts_at(
     as_of: Any,
     mark: Any,
     least: int,
-    accounts: Sequence[int] | None = None,
+    accounts: Sequence[int] | Expression | None = None,
 ) -> Q:
     """Accounts (of those asked about) whose score for a motion is `least` (from 1) or more, as a condition."""
     lines = lines_of(weights, [motion], ids)

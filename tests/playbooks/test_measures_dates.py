@@ -239,15 +239,21 @@ def test_days_are_those_known_then():
     assert holding(acme, RENEWAL, 36_500, at=START) == {"at_most", "below"}
 
 
-def test_each_moment_has_its_own_day_and_no_query_is_kept():
+def test_each_moment_has_its_own_day_and_a_query_is_kept_for_each():
     acme = account(TODAY - 30 * DAY)
     compiled._kept.clear()
+    asked = {**TENURE, "at_least": 30}
+    for _ in range(2):
+        for ago, holds in ((0, True), (1, False), (2, False)):
+            for hours in (0, 3):
+                assert (said(acme, asked, at=NOW - ago * DAY + timedelta(hours=hours)) is not None) is holds
+    # Each for all accounts, and for the one.
+    assert len(compiled._kept) == 3 * 2
     for ago in range(3):
         assert holding(acme, TENURE, 30 - ago, at=NOW - ago * DAY) == {"at_least", "at_most"}
         assert holding(acme, TENURE, 30, at=NOW - timedelta(days=ago)) == (
             {"at_most", "below"} if ago else {"at_least", "at_most"}
         )
-    assert compiled._kept == {}
 
 
 @pytest.mark.parametrize("measure", ["tenure", "days_to_renewal", "time_to_first_value"])

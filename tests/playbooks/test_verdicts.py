@@ -387,7 +387,6 @@ def test_many_accounts_are_asked_about_as_few_are(company: None, monkeypatch: py
     few = sort_out(trigger, asked, some)
     assert sum(few.counts.values()) == 7
     monkeypatch.setattr("csplaybooks.playbooks.verdicts.sorting._MOST_LISTED", 1)
-    monkeypatch.setattr("csplaybooks.playbooks.verdicts.sorting._MOST_GIVEN", {True: 1, False: 1})
     assert sort_out(trigger, asked, some) == few
     assert sort_out(trigger, asked, list(some.values_list("pk", flat=True))) == few
     roomy = accounts_of(trigger, asked, Verdict.failed(0, 1), some)
