@@ -129,7 +129,7 @@ def _find(build: Build, parts: Sequence[Any], asked: tuple[Any, ...], moment: Mo
         mark: Any = None if known.mark is None else LateMark()
         accounts = None if moment.accounts is None else LateAccountIds()
         # Of the moment a query that is kept knows nothing but, where it asks for it, the day.
-        late = Moment(cast("datetime", LateMoment()), replace(known, mark=mark), accounts, day)
+        late = Moment(cast("datetime", LateMoment()), replace(known, mark=mark), accounts, day=day)
         kept = _kept[key] = _build(build, late)
         return kept
 

@@ -1,7 +1,7 @@
 """The only evaluator: which accounts meet a trigger at a moment, as known at a mark, and what was found.
 
-Live runs, replays, previews and every "why?" call `evaluate`. A trigger's definition is compiled to one set-based
-query over all accounts (or over those that changed); there is no loop over accounts.
+Live runs, replays, previews and every "why?" call `evaluate`. Each group of a trigger's conditions is compiled to one
+set-based query over all accounts (or over those that changed); there is no loop over accounts.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property, partial
 from typing import Any
 
-from django.db.models import BooleanField, Case, Exists, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from csplaybooks.accounts.models import Account, AccountFacts, Entitlement
 from csplaybooks.playbooks.compiled import ask
-from csplaybooks.playbooks.measures import Known, Moment, get_measure
+from csplaybooks.playbooks.measures import Known, Moment, compile_group, get_measure
 from csplaybooks.playbooks.measures.facts import TaggedAnyOf
 from csplaybooks.playbooks.models import Playbook, PlaybookVersion
 from csplaybooks.playbooks.reach import require_kept
@@ -83,79 +84,75 @@ def running_versions() -> list[tuple[PlaybookVersion, list[TriggerVersion]]]:
     ]
 
 
+#: How the rows of one group of conditions are read: of each condition its settings, and the column of each finding.
+Columns = Sequence[tuple[Mapping[str, Any], Mapping[str, str]]]
+
+
 @dataclass(frozen=True)
 class Hit:
     """An account that meets a trigger, with what each condition of the group that held found."""
 
     account_id: int
-    evidence: list[dict[str, Any]]
+    row: Mapping[str, Any] = field(repr=False)
+    columns: Columns = field(repr=False)
+
+    # Put into words where somebody reads it: most of those who match have matched before.
+    @cached_property
+    def evidence(self) -> list[dict[str, Any]]:
+        """By condition: `measure`, `words`, `settings` and what was `found`, as it can be kept as JSON."""
+        told = []
+        for settings, names in self.columns:
+            found = {name: self.row[column] for name, column in names.items()}
+            told.append(
+                {
+                    "measure": settings["measure"],
+                    "words": get_measure(settings["measure"]).words(settings, found),
+                    "settings": dict(settings),
+                    "found": {name: _storable(value) for name, value in found.items()},
+                }
+            )
+        return told
 
 
 def evaluate(
     trigger: TriggerVersion, as_of: datetime, known: Known, accounts: Sequence[int] | None = None
 ) -> list[Hit]:
-    """Which accounts meet `trigger` at `as_of`, as far as was `known`; one query, whatever the number of accounts.
+    """Which accounts meet `trigger` at `as_of`, as far as was `known`.
 
-    `accounts` limits the question to some accounts by id (None: all). Windows are `(as_of - length, as_of]`.
-    Answers are ordered by account id. Raises `reach.Forgotten` where a window begins before `known.kept_from`: what
-    lies there may be pruned, and the answer would be wrong.
+    One query for each group of conditions, whatever the number of accounts. `accounts` limits the question to some
+    accounts by id (None: all). Windows are `(as_of - length, as_of]`. Of groups that hold the first is told. Answers
+    are ordered by account id. Raises `reach.Forgotten` where a window begins before `known.kept_from`: what lies there
+    may be pruned, and the answer would be wrong.
     """
     require_kept(trigger.definition, as_of, known)
     moment = Moment(as_of, known, None if accounts is None else tuple(accounts))
-    rows, columns = ask(
-        lambda at: compile_query(trigger, at), definition=trigger.definition, audience=trigger.audience, moment=moment
-    )
-    hits = []
-    for row in rows:
-        index = next((i for i in range(len(columns)) if row.get(f"g{i}_holds", True)), 0)
-        evidence = []
-        for settings, names in columns[index]:
-            found = {name: row[column] for name, column in names.items()}
-            measure = get_measure(settings["measure"])
-            evidence.append(
-                {
-                    "measure": settings["measure"],
-                    "words": measure.words(settings, found),
-                    "settings": dict(settings),
-                    "found": {name: _storable(value) for name, value in found.items()},
-                }
-            )
-        hits.append(Hit(row["pk"], evidence))
-    return hits
-
-
-#: For each group, its conditions: (settings, finding's name to column).
-Columns = list[list[tuple[Mapping[str, Any], dict[str, str]]]]
-
-
-def compile_query(trigger: TriggerVersion, moment: Moment) -> tuple[QuerySet[Any, Any], Columns]:
-    """The one query behind `evaluate`, and how to read its rows."""
-    groups: list[Q] = []
-    columns: Columns = []
-    annotations: dict[str, Any] = {}
-    for g, group in enumerate(trigger.definition["any"]):
-        holds = Q()
-        read: list[tuple[Mapping[str, Any], dict[str, str]]] = []
-        for c, settings in enumerate(group["all"]):
-            compiled = get_measure(settings["measure"]).compile(settings, moment)
-            holds &= Q(compiled.holds)
-            names = {name: f"g{g}c{c}_{name}" for name in compiled.found}
-            annotations.update({names[name]: expression for name, expression in compiled.found.items()})
-            read.append((settings, names))
-        groups.append(holds)
-        columns.append(read)
-    if len(groups) > 1:
-        # Which group held is asked of the database, so that the evidence is the one that counted.
-        annotations.update(
-            {
-                f"g{g}_holds": Case(When(holds, then=Value(True)), default=Value(False), output_field=BooleanField())
-                for g, holds in enumerate(groups)
-            }
+    hits: dict[int, Hit] = {}
+    # One by one: of conditions that must all hold PostgreSQL makes joins, and of "or" between them it cannot.
+    for group in range(len(trigger.definition["any"])):
+        rows, columns = ask(
+            partial(compile_query, trigger, group=group),
+            definition=trigger.definition,
+            audience=trigger.audience,
+            moment=moment,
+            what=f"matches of group {group}",
         )
-    any_group = groups[0]
-    for holds in groups[1:]:
-        any_group |= holds
-    accounts = Account.objects.filter(audience_q(trigger.audience, moment)).filter(any_group)
+        for row in rows:
+            hits.setdefault(row["pk"], Hit(row["pk"], row, columns))
+    return [hits[pk] for pk in sorted(hits)]
+
+
+def compile_query(trigger: TriggerVersion, moment: Moment, *, group: int = 0) -> tuple[QuerySet[Any, Any], Columns]:
+    """The query behind `evaluate` for one group of conditions, and how to read its rows."""
+    holds = audience_q(trigger.audience, moment)
+    columns: list[tuple[Mapping[str, Any], dict[str, str]]] = []
+    annotations: dict[str, Any] = {}
+    conditions = compile_group(trigger.definition["any"][group], moment)
+    for number, (settings, compiled) in enumerate(conditions):
+        holds &= Q(compiled.holds)
+        names = {name: f"c{number}_{name}" for name in compiled.found}
+        annotations.update({names[name]: expression for name, expression in compiled.found.items()})
+        columns.append((settings, names))
+    accounts = Account.objects.filter(holds)
     if moment.accounts is not None:
         accounts = accounts.filter(pk__in=moment.accounts)
     return accounts.order_by("pk").values("pk", **annotations), columns

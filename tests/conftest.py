@@ -57,12 +57,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
-    """Have every content type known before a test begins, as in a process that has served a page already.
+    """Have known before a test begins what Django asks once in a process: content types, and what SQLite can do.
 
-    Django keeps them in the process. Whoever counts queries would count those of the tests before it.
+    Otherwise whoever counts queries counts these as well, or does not, as the tests before it have it.
     """
     if item.get_closest_marker("django_db") or {"db", "transactional_db"} & set(getattr(item, "fixturenames", ())):
         from django.apps import apps
         from django.contrib.contenttypes.models import ContentType
+        from django.db import connection
 
+        assert connection.features.supports_json_field
         ContentType.objects.get_for_models(*apps.get_models())

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
+
+from django.db.models import Q
 
 from csplaybooks.playbooks.measures.base import Compiled, Known, Measure, Moment
 from csplaybooks.playbooks.measures.catalogue import NewArea, NextTierTouched, UnheldFeatures
@@ -45,6 +48,7 @@ __all__ = [
     "Tenure",
     "TimeToFirstValue",
     "UnheldFeatures",
+    "compile_group",
     "get_measure",
     "measures",
     "register",
@@ -72,6 +76,21 @@ def get_measure(key: str) -> Measure:
         return _registry[key]
     except KeyError:
         raise KeyError(f"no measure {key} is registered: register it in every process of the site") from None
+
+
+def compile_group(group: Mapping[str, Any], moment: Moment) -> Iterator[tuple[Mapping[str, Any], Compiled]]:
+    """The conditions of a group in their order, each with its settings.
+
+    Each after the first narrow one knows of that one, and may ask of nobody else: all of a group must hold. Of no more
+    than one, or the text of the query would double with each.
+    """
+    among: Q | None = None
+    for settings in group["all"]:
+        measure = get_measure(settings["measure"])
+        compiled = measure.compile(settings, replace(moment, among=among))
+        yield settings, compiled
+        if among is None and measure.narrow:
+            among = Q(compiled.holds)
 
 
 def measures() -> dict[str, Measure]:

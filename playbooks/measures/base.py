@@ -97,6 +97,9 @@ class Moment:
     as_of: datetime
     known: Known
     accounts: tuple[int, ...] | AccountIds | None = None
+    #: Who meets a condition before this one that is `narrow`, over `Account` rows: a measure that would read much may
+    #: leave the others alone. None where there is none.
+    among: Q | None = None
     #: The day that `today` answers in a query that is kept for it.
     day: date | None = None
 
@@ -234,6 +237,9 @@ class Measure:
     uses_catalogue: ClassVar[bool] = False
     #: Whether `compile` looks at `moment.known.readiness`. As above.
     uses_readiness: ClassVar[bool] = False
+    #: Whether few accounts meet it, as a rule, and are found at little cost: what is asked behind it may be asked of
+    #: these alone (`Moment.among`).
+    narrow: ClassVar[bool] = False
     #: Names of settings that hold keys of signal types or meters, for checking a document against the catalogue.
     signal_type_settings: ClassVar[tuple[str, ...]] = ()
     meter_settings: ClassVar[tuple[str, ...]] = ()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
+from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.measures.base import (
     Compiled,
     Measure,
@@ -56,8 +57,12 @@ def signals_of(settings: Mapping[str, Any], moment: Moment, *, of_one: bool = Fa
 
 
 def asked(signals: QuerySet[Any], moment: Moment) -> QuerySet[Any]:
-    """Only those of the accounts asked about: cost grows with these."""
-    return signals if moment.accounts is None else signals.filter(account__in=moment.accounts)
+    """Only those of the accounts asked about, as far as conditions before have left any: cost grows with these."""
+    if moment.accounts is not None:
+        signals = signals.filter(account__in=moment.accounts)
+    if moment.among is not None:
+        signals = signals.filter(account__in=Account.objects.filter(moment.among).values("pk"))
+    return signals
 
 
 def window(settings: Mapping[str, Any]) -> timedelta:
@@ -87,6 +92,7 @@ class SignalCount(Measure):
     key = "signal_count"
     treats = "none in the window is 0"
     moment_is_a_parameter = True
+    narrow = True
     settings_schema = {"signal_type": SIGNAL_TYPE, "window_days": WINDOW_DAYS, "properties": PROPERTIES}
     threshold_schema = dict(COUNTED)
     required = ("signal_type", "window_days")

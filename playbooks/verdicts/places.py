@@ -15,7 +15,7 @@ from typing import Any
 from django.db.models import BigIntegerField, Case, F, Q, Value, When
 
 from csplaybooks.playbooks.evaluator import TriggerVersion, audience_q
-from csplaybooks.playbooks.measures import Moment, get_measure
+from csplaybooks.playbooks.measures import Moment, compile_group
 from csplaybooks.playbooks.verdicts.kinds import Kind, Verdict
 
 _OUTSIDE = 0
@@ -27,9 +27,8 @@ def places(trigger: TriggerVersion, moment: Moment) -> dict[str, Any]:
     found = {}
     for g, group in enumerate(trigger.definition["any"]):
         place: Any = F("pk")
-        for c, settings in reversed(list(enumerate(group["all"]))):
-            holds = Q(get_measure(settings["measure"]).compile(settings, moment).holds)
-            place = _only_where(holds, place, _failing(c))
+        for c, (_, compiled) in reversed(list(enumerate(compile_group(group, moment)))):
+            place = _only_where(Q(compiled.holds), place, _failing(c))
         found[f"place{g}"] = _only_where(audience, place, _OUTSIDE)
     return found
 

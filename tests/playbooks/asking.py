@@ -45,7 +45,7 @@ def said(
             hits = evaluate(trigger, at, known, some)
         assert len(captured) == queries, [query["sql"] for query in captured]
         rows, columns = compile_query(trigger, Moment(at, known, some))
-        names = columns[0][0][1]
+        names = columns[0][1]
         fresh = [(row["pk"], *(row[column] for column in names.values())) for row in rows]
         assert [hit.account_id for hit in hits] == [row[0] for row in fresh]
         for hit, row in zip(hits, fresh, strict=True):

@@ -79,10 +79,11 @@ def asked_of(trigger: TriggerVersion) -> list[Measure]:
     return [get_measure(settings["measure"]) for group in trigger.definition["any"] for settings in group["all"]]
 
 
-def fresh(trigger: TriggerVersion, as_of: datetime, known: Known, some: list[int] | None) -> list[dict[str, Any]]:
-    """The rows of a query built for this moment alone."""
+def fresh(trigger: TriggerVersion, as_of: datetime, known: Known, some: list[int] | None) -> list[list[dict[str, Any]]]:
+    """The rows of each group's query, built for this moment alone."""
     # The ids one by one, as a measure may have them too.
-    return list(compile_query(trigger, Moment(as_of, known, None if some is None else tuple(some)))[0])
+    moment = Moment(as_of, known, None if some is None else tuple(some))
+    return [list(compile_query(trigger, moment, group=group)[0]) for group in range(len(trigger.definition["any"]))]
 
 
 def test_kept_queries_answer_as_fresh_ones(accounts: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,15 +101,19 @@ def test_kept_queries_answer_as_fresh_ones(accounts: list[int], monkeypatch: pyt
         for mark in (None, 2, 3):
             for as_of in (NOW, NOW - timedelta(days=2, microseconds=1), NOW + timedelta(days=40)):
                 for some in (None, accounts[:1], accounts[3:6], accounts[2:6], accounts):
+                    seen.clear()
                     evaluate(trigger, as_of, Known.now(mark=mark), some)
-                    assert seen.pop() == fresh(trigger, as_of, Known.now(mark=mark), some)
+                    assert seen == fresh(trigger, as_of, Known.now(mark=mark), some)
                     answers += 1
     kept = compiled._kept
     assert answers > 300
-    # By trigger, with and without a mark, for all accounts and for some; and by day where they look at the calendar.
+    # By group, with and without a mark, for all accounts and for some; and by day where it looks at the calendar.
     daily = [trigger for trigger in triggers() if any(measure.uses_today for measure in asked_of(trigger))]
     assert 0 < len(daily) < 5
-    assert len(kept) == (len(triggers()) - len(daily) + len(daily) * 3) * 2 * 2
+    assert {len(trigger.definition["any"]) for trigger in daily} == {1}
+    groups = sum(len(trigger.definition["any"]) for trigger in triggers())
+    assert groups > len(triggers())
+    assert len(kept) == (groups + len(daily) * 2) * 2 * 2
     # Nothing is in the catalogue: some that ask of it can find nothing, and that is kept.
     of_catalogue = [trigger for trigger in triggers() if uses_catalogue(trigger.definition)]
     assert sum(one is None for one in kept.values()) <= len(of_catalogue) * 2 * 2

@@ -128,7 +128,7 @@ EDGES: dict[str, list[Callable[..., Any]]] = {
     ],
     "a document of 10,000 conditions": [
         test_edges_documents.test_a_document_of_ten_thousand_conditions_is_refused_in_short_however_it_is_laid_out,
-        test_edges_documents.test_as_many_conditions_as_are_possible_are_read_and_evaluated_in_one_query,
+        test_edges_documents.test_as_many_conditions_as_are_possible_are_one_query_for_each_group,
     ],
 }
 
