@@ -129,8 +129,17 @@ def _entries(validator: Any, entries: Any, instance: Any, schema: Any) -> Iterab
         yield from jsonschema.Draft202012Validator.VALIDATORS["items"](validator, entries, instance, schema)
 
 
+def _is_whole(checker: Any, instance: Any) -> bool:
+    # To JSON schema 2.0 is whole. Here it stays a float: it cannot count a list, and reads "2.0 days" in sentences.
+    return isinstance(instance, int) and not isinstance(instance, bool)
+
+
 _extend: Any = jsonschema.validators.extend
-_Validator: Any = _extend(jsonschema.Draft202012Validator, {"items": _entries})
+_Validator: Any = _extend(
+    jsonschema.Draft202012Validator,
+    {"items": _entries},
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole),
+)
 
 
 def _schema_errors(document: dict[str, Any], schema: dict[str, Any]) -> list[tuple[str, str]]:
@@ -223,6 +232,8 @@ def _meant(value: Any, known: Iterable[Any]) -> str:
 
 def _mend(value: Any, kinds: Iterable[str]) -> str:
     """What to write in place of a value of the wrong kind, where that is plain."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 10**18 and "integer" in kinds:
+        return f": write {int(value)}"
     if not isinstance(value, str):
         return ""
     if "array" in kinds:

@@ -27,6 +27,7 @@ from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.steps import HELD_COLUMNS, SAID, hold, let_pass, said_of, write_steps
 from csplaybooks.playbooks.sums import count_up
 from csplaybooks.playbooks.trouble import is_database_trouble
+from csplaybooks.playbooks.verdicts import Asked, Far, how_far
 
 logger = logging.getLogger("csplaybooks.runs")
 
@@ -59,6 +60,7 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
         readiness=any(uses_readiness(definition) for definition in asked),
     )
     counts: dict[str, dict[str, Any]] = {}
+    looked: dict[int, Far] = {}
     admitted: Admitted = {}
     rates = CloseRates(run.moment)
     standing = _standing(accounts)
@@ -66,7 +68,7 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
         open_ids = {t.trigger_id: standing.pop(t.trigger_id, {}) for t in triggers}
         try:
             with transaction.atomic():
-                counts.update(_run_version(version, triggers, run, known, accounts, open_ids, admitted, rates))
+                counts.update(_run_version(version, triggers, run, known, accounts, open_ids, admitted, rates, looked))
         except Exception as error:
             if is_database_trouble(error):
                 # Not the playbook's fault: the whole run is rolled back, and its inputs stay unclaimed.
@@ -80,9 +82,9 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
     _close(retired, run)
     look = look_at_queue(at=run.moment, run_id=run.pk, in_run=True)
     run.inputs = {**known.as_json(), "capacities": dict(look.capacities), "close_rates": rates.as_json()}
-    count_up(run, versions, counts, known, accounts)
+    run.accounts = Account.objects.known_at(run.pk).count() if accounts is None else len(accounts)
+    count_up(run, versions, counts, known, accounts, looked)
     run.counts = counts
-    run.accounts = Account.objects.count() if accounts is None else len(accounts)
     run.finished_at = now
     run.save(
         update_fields=["kind", "moment", "round", "versions", "inputs", "counts", "errors", "accounts", "finished_at"]
@@ -128,12 +130,17 @@ def _run_version(
     standing: Mapping[int, Mapping[int, Standing]],
     admitted: Admitted,
     rates: CloseRates,
+    looked: dict[int, Far],
 ) -> dict[str, dict[str, Any]]:
-    """Write the episodes of one version and ask its guards; answers the counts by trigger id."""
+    """Write the episodes of one version and ask its guards; answers the counts by trigger id.
+
+    Where the run looks at all accounts or a part of them, how far everybody got is added to `looked`, by trigger id.
+    """
     counts: dict[str, dict[str, Any]] = {}
     fresh: list[Match] = []
     for trigger in triggers:
-        opened, counts[str(trigger.trigger_id)] = _find(trigger, run, known, accounts, standing[trigger.trigger_id])
+        before = standing[trigger.trigger_id]
+        opened, counts[str(trigger.trigger_id)] = _find(trigger, run, known, accounts, before, looked)
         fresh += opened
     if fresh or any(match.waits for matches in standing.values() for match in matches.values()):
         court = Court(run.moment, known, admitted, rates, run_id=run.pk, in_run=True)
@@ -142,14 +149,25 @@ def _run_version(
 
 
 def _find(
-    trigger: TriggerVersion, run: Run, known: Known, accounts: Sequence[int] | None, standing: Mapping[int, Standing]
+    trigger: TriggerVersion,
+    run: Run,
+    known: Known,
+    accounts: Sequence[int] | None,
+    standing: Mapping[int, Standing],
+    looked: dict[int, Far],
 ) -> tuple[list[Match], dict[str, Any]]:
     """Close the episodes of one trigger that are over; `standing` are the open ones, by account.
 
     Answers the new ones, not saved and still to be judged, and the counts.
     """
-    hits = {hit.account_id: hit for hit in evaluate(trigger, run.moment, known, accounts)}
-    gone = [match.pk for account_id, match in standing.items() if account_id not in hits]
+    asked: Sequence[int] | None = accounts
+    if run.kind != Run.Kind.CHANGED:
+        # Who meets the conditions is asked together with where the others fail, and what was found only of the new.
+        far = looked[trigger.trigger_id] = how_far(trigger, Asked(run.moment, known, newest=run.pk), accounts)
+        asked = [account_id for account_id in far.meeting if account_id not in standing]
+    hits = evaluate(trigger, run.moment, known, asked)
+    matching = {hit.account_id for hit in hits} if run.kind == Run.Kind.CHANGED else set(far.meeting)
+    gone = [match.pk for account_id, match in standing.items() if account_id not in matching]
     _close(gone, run)
     fresh = [
         Match(
@@ -161,10 +179,10 @@ def _find(
             state="",
             evidence=hit.evidence,
         )
-        for hit in hits.values()
+        for hit in hits
         if hit.account_id not in standing
     ]
-    return fresh, {"matched": len(hits), "opened": len(fresh), "closed": len(gone)}
+    return fresh, {"matched": len(matching), "opened": len(fresh), "closed": len(gone)}
 
 
 def _close(match_ids: Sequence[int], run: Run) -> None:

@@ -152,7 +152,7 @@ def compile_query(trigger: TriggerVersion, moment: Moment, *, group: int = 0) ->
         names = {name: f"c{number}_{name}" for name in compiled.found}
         annotations.update({names[name]: expression for name, expression in compiled.found.items()})
         columns.append((settings, names))
-    accounts = Account.objects.filter(holds)
+    accounts = Account.objects.known_at(moment.known.mark).filter(holds)
     if moment.accounts is not None:
         accounts = accounts.filter(pk__in=moment.accounts)
     return accounts.order_by("pk").values("pk", **annotations), columns

@@ -71,7 +71,10 @@ def run_next_part(*, now: datetime) -> RunReport | None:
         if current is None:
             return None
         size = min(current.part_size, _largest_part())
-        after = Account.objects.order_by("pk").filter(pk__gt=current.after_account)
+        before = Run.objects.newest()
+        # Whom no run has been told of yet the next one looks at that claims the news.
+        known = Account.objects.known_at(before.pk if before else 0)
+        after = known.order_by("pk").filter(pk__gt=current.after_account)
         accounts = list(after.values_list("pk", flat=True)[:size])
         current.attempts, current.moved_at = 0, now
         if len(accounts) < size:
@@ -79,7 +82,6 @@ def run_next_part(*, now: datetime) -> RunReport | None:
         report = None
         if accounts:
             current.after_account = accounts[-1]
-            before = Run.objects.newest()
             run = Run.objects.create(
                 kind=Run.Kind.PART,
                 round=current,

@@ -14,11 +14,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Q
 
-from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.evaluator import TriggerVersion
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run
 from csplaybooks.playbooks.trouble import is_database_trouble
+from csplaybooks.playbooks.verdicts import Far, counts_of_run
 
 logger = logging.getLogger("csplaybooks.runs")
 
@@ -42,36 +42,30 @@ def count_up(
     counts: dict[str, dict[str, Any]],
     known: Known,
     accounts: Sequence[int] | None,
+    looked: Mapping[int, Far],
 ) -> None:
     """Add both sums to the counts of each trigger that was evaluated, and what does not close to the run's errors.
 
-    `counts` are by trigger id. `accounts` are those the run looked at (None: all). One query, and two for each trigger
-    where it looked at all accounts or at a part of them.
+    `counts` are by trigger id. `accounts` are those the run looked at (None: all); `run.accounts` says how many they
+    are. `looked` tells how far they got, where the run looked at all accounts or at a part of them. One query, and one
+    for each trigger in `looked`.
     """
     episodes = count_episodes(run, accounts)
+    nothing = dict.fromkeys(("all", "linked", "standing", "opened", "closed", *(state.value for state in STATES)), 0)
     faults: dict[str, list[str]] = {}
-    for trigger_id, row in episodes.items():
-        told = counts.get(str(trigger_id))
-        faults[str(trigger_id)] = list(_faults_of_episodes(row, told))
-    for trigger_id_as_text, told in counts.items():
-        row = episodes.get(int(trigger_id_as_text), {})
-        told["episodes"] = {"all": row.get("all", 0), **{state.value: row.get(state.value, 0) for state in STATES}}
-    if run.kind in (Run.Kind.FULL, Run.Kind.PART):
-        population = _population(accounts)
-        for trigger in (trigger for _, triggers in versions for trigger in triggers):
-            key = str(trigger.trigger_id)
-            if key in counts:
-                faults.setdefault(key, []).extend(
-                    _count_verdicts(run, trigger, counts[key], known, accounts, population)
-                )
+    for key in dict.fromkeys([*map(str, episodes), *counts]):
+        row, told = episodes.get(int(key), nothing), counts.get(key)
+        faults[key] = list(_faults_of_episodes(row, told))
+        if told is not None:
+            told["episodes"] = {"all": row["all"], **{state.value: row[state.value] for state in STATES}}
+    for trigger in (trigger for _, triggers in versions for trigger in triggers):
+        key = str(trigger.trigger_id)
+        if key in counts and trigger.trigger_id in looked:
+            faults[key].extend(_count_verdicts(run, trigger, counts[key], known, looked[trigger.trigger_id]))
     for key, sentences in faults.items():
         if sentences:
             run.errors[f"{SUM}{key}"] = f"trigger {key}: {'; '.join(sentences)}"[:500]
             logger.error("%s: a sum of trigger %s does not close: %s", run, key, "; ".join(sentences))
-
-
-def _population(accounts: Sequence[int] | None) -> int:
-    return Account.objects.count() if accounts is None else len(accounts)
 
 
 def count_episodes(run: Run, accounts: Sequence[int] | None) -> dict[int, dict[str, int]]:
@@ -111,32 +105,18 @@ def _faults_of_episodes(row: Mapping[str, int], told: Mapping[str, Any] | None) 
             yield f"it {what} {told[name]:,}, and {rows:,} rows say so"
 
 
-def _count_verdicts(
-    run: Run,
-    trigger: TriggerVersion,
-    told: dict[str, Any],
-    known: Known,
-    accounts: Sequence[int] | None,
-    population: int,
-) -> Iterator[str]:
-    """Add the verdicts of one trigger to what is told of it; answers what is wrong with them.
-
-    A measure that finds matches and cannot say why there is none stops no run.
-    """
-    # Verdicts ask what the runs ask, so they know them.
-    from csplaybooks.playbooks.verdicts import counts_of_run
-
+def _count_verdicts(run: Run, trigger: TriggerVersion, told: dict[str, Any], known: Known, far: Far) -> Iterator[str]:
+    """Add the verdicts of one trigger to what is told of it; answers what is wrong with them."""
     try:
         with transaction.atomic():
-            verdicts = counts_of_run(run, trigger, known, accounts)
+            verdicts = counts_of_run(run, trigger, known, far)
     except Exception as error:
-        # Whatever a host's measure raises is told in the run's errors; a passing trouble of the database rolls it back.
+        # Whatever goes wrong is told in the run's errors; a passing trouble of the database rolls it back.
         if is_database_trouble(error):
             raise
         logger.exception("the verdicts of %s could not be counted", trigger.definition["key"])
         yield f"its verdicts could not be counted: {type(error).__name__}: {error}"
         return
     told["verdicts"] = verdicts
-    # Accounts may be made while they are counted: then the sum lies between the numbers before and after.
-    if sum(verdicts.values()) != population and not population <= sum(verdicts.values()) <= _population(accounts):
-        yield f"{sum(verdicts.values()):,} verdicts are not the {population:,} accounts that it looked at"
+    if sum(verdicts.values()) != run.accounts:
+        yield f"{sum(verdicts.values()):,} verdicts are not the {run.accounts:,} accounts that it looked at"

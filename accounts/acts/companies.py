@@ -22,6 +22,7 @@ from csplaybooks.accounts.acts.record import (
     write_timeline,
 )
 from csplaybooks.accounts.models import Account, AccountFacts, AccountIdentity, AccountTeam, TeamMember
+from csplaybooks.accounts.models.company import CREATED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def create_accounts(*, items: Sequence[NewAccount], now: datetime, actor: Any) -
         for item, account in pairs
         for source, external_id in item.identities
     )
-    changes = record_changes(kind="account_created", account_ids=[account.pk for account in accounts], now=now)
+    changes = record_changes(kind=CREATED, account_ids=[account.pk for account in accounts], now=now)
     set_periods(
         model=AccountFacts,
         writes=[
@@ -83,7 +84,7 @@ def create_accounts(*, items: Sequence[NewAccount], now: datetime, actor: Any) -
             )
             for (item, account), values in zip(pairs, facts, strict=True)
         ],
-        kind="account_created",
+        kind=CREATED,
         now=now,
         changes=changes,
     )
@@ -92,7 +93,7 @@ def create_accounts(*, items: Sequence[NewAccount], now: datetime, actor: Any) -
             account_id=account.pk,
             at=now,
             now=now,
-            kind="account_created",
+            kind=CREATED,
             text="Account created",
             subject=account,
             actor=actor,

@@ -28,8 +28,21 @@ class Lifecycle(models.TextChoices):
     CHURNED = "churned", "Churned"
 
 
+#: The kind of the change that tells of a new account.
+CREATED = "account_created"
+
+
 class AccountQuerySet(models.QuerySet[Any]):
-    """Accounts, by who may see them."""
+    """Accounts, by who may see them, and by when they were known."""
+
+    def known_at(self, mark: int | None) -> Self:
+        """Accounts that run `mark` and those before it had been told of; None is all there are."""
+        if mark is None:
+            return self
+        from csplaybooks.accounts.models.record import Change
+
+        unheard = Change.objects.not_known_at(mark).filter(kind=CREATED, account__isnull=False)
+        return self.exclude(pk__in=unheard.values("account"))
 
     def visible_to(self, viewer: Any) -> Self:
         """Own and pool accounts for a CSM, the team's for a manager, all for a superuser, none for a stranger."""

@@ -137,9 +137,10 @@ def save_draft(
 ) -> Playbook:
     """Keep `text` as the draft of the playbook whose key it names; a new key makes a new playbook.
 
-    With `playbook_id` it is a draft of that playbook and of no other. The text that is the draft already changes
-    nothing. A draft must be a whole document: raises `DocumentError` otherwise, Conflict when the playbook's version is
-    not `expected_version` (None: whatever it is).
+    With `playbook_id` it is a draft of that playbook and of no other. Until something is published the playbook has the
+    name and the motion of its draft. The text that is the draft already changes nothing. A draft must be a whole
+    document: raises `DocumentError` otherwise, Conflict when the playbook's version is not `expected_version` (None:
+    whatever it is).
     """
     document = read_document(text)
     with transaction.atomic():
@@ -160,8 +161,16 @@ def save_draft(
         elif playbook.draft != text:
             read_version = playbook.version
             playbook.draft, playbook.version, playbook.updated_at = text, read_version + 1, now
+            if playbook.published_id is None:
+                playbook.name, playbook.motion = document["name"], document["motion"]
             unchanged = Playbook.objects.filter(pk=playbook.pk, version=read_version)
-            if not unchanged.update(draft=text, version=playbook.version, updated_at=now):
+            if not unchanged.update(
+                draft=text,
+                name=playbook.name,
+                motion=playbook.motion,
+                version=playbook.version,
+                updated_at=now,
+            ):
                 raise Conflict(playbook, expected=read_version)
             _tell(playbook, "playbook_drafted", f"Playbook {playbook}: draft changed", now, actor)
     return playbook

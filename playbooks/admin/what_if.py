@@ -311,8 +311,8 @@ def _numbers(answer: Preview) -> Table:
         "Matches today",
         ("Trigger", "Matches", "Held", "Free", "Stay as they are", "New", "Would end"),
         rows,
-        note=f"{len(answer.accounts):,} of {answer.sight.words}. Plays that would be opened: {len(answer.plays):,}, "
-        f"worth {money(answer.amount_minor)} a month where that is known.",
+        note=f"At {answer.where}. Plays that would be opened: {len(answer.plays):,}, worth {money(answer.amount_minor)} "
+        "a month where that is known.",
     )
 
 

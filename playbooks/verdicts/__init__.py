@@ -23,7 +23,8 @@ today's knowledge) or `Asked.of_run(run)` (a past run, with what it knew). Then
   such as `Account.objects.visible_to(user)`.
 - `sort_out(trigger, asked, accounts)` answers the same counts by key with the verdict of each account that meets the
   conditions: what a preview needs.
-- `counts_of_run(run, trigger, known, accounts)` is what a full run, or a part of a round, keeps in its
+- `how_far(trigger, asked, accounts)` answers who meets the conditions, and where the others fail. Of it
+  `counts_of_run(run, trigger, known, far)` makes what a full run, or a part of a round, keeps in its
   `counts[trigger id]["verdicts"]` at its very end: it asks no guard again. `sums_of_runs(runs, trigger_id)` adds up
   those of the parts of a round. `as_counts(trigger, kept)` makes of either the list that `count_verdicts` answers.
 
@@ -45,10 +46,12 @@ from csplaybooks.playbooks.verdicts.explaining import (
 )
 from csplaybooks.playbooks.verdicts.kinds import Count, Kind, Verdict, as_counts
 from csplaybooks.playbooks.verdicts.sorting import (
+    Far,
     Sorted,
     accounts_of,
     count_verdicts,
     counts_of_run,
+    how_far,
     sort_out,
     sums_of_runs,
 )
@@ -61,6 +64,7 @@ __all__ = [
     "Count",
     "Episode",
     "Explanation",
+    "Far",
     "GroupAnswer",
     "Kind",
     "Sorted",
@@ -70,6 +74,7 @@ __all__ = [
     "count_verdicts",
     "counts_of_run",
     "explain",
+    "how_far",
     "sort_out",
     "sums_of_runs",
 ]

@@ -187,7 +187,7 @@ def _rows(trigger: TriggerVersion, moment: Moment) -> Iterator[dict[str, Any]]:
             columns[f"g{g}c{c}"] = _holds(Q(measure.compile(settings, moment).holds))
             for name, expression in measure.explain(settings, moment).items():
                 columns[f"g{g}c{c}_{name}"] = expression
-    accounts = Account.objects.filter(pk__in=moment.accounts or ()).order_by("pk")
+    accounts = Account.objects.known_at(moment.known.mark).filter(pk__in=moment.accounts or ()).order_by("pk")
     rows: Iterator[dict[str, Any]] = accounts.values("pk", **columns).iterator()
     return rows
 

@@ -43,6 +43,14 @@ class Sorted:
     holding: dict[int, Verdict]
 
 
+@dataclass(frozen=True)
+class Far:
+    """How many accounts do not meet the conditions, by the key of their verdict, and the ids of those that do."""
+
+    counts: dict[str, int]
+    meeting: list[int]
+
+
 def sort_out(trigger: TriggerVersion, asked: Asked, accounts: Accounts = None) -> Sorted:
     """The verdicts of all accounts under one trigger. Raises what the package says.
 
@@ -51,8 +59,9 @@ def sort_out(trigger: TriggerVersion, asked: Asked, accounts: Accounts = None) -
     there is no count.
     """
     scope, ids = _scope(accounts)
-    counts, meeting = _how_far(trigger, asked, scope, ids)
-    holding = _of_those_who_meet(trigger, asked, meeting)
+    far = _how_far(trigger, asked, scope, ids)
+    counts = dict(far.counts)
+    holding = _of_those_who_meet(trigger, asked, far.meeting)
     for verdict in holding.values():
         counts[verdict.key] = counts.get(verdict.key, 0) + 1
     return Sorted(counts, holding)
@@ -80,24 +89,32 @@ def accounts_of(trigger: TriggerVersion, asked: Asked, verdict: Verdict, account
     require_kept(trigger.definition, asked.moment, asked.known)
     scope, ids = _scope(accounts)
     moment = Moment(asked.moment, asked.known, None if ids is None else AccountIds(ids))
-    rows: QuerySet[Any] = scope.alias(**places(trigger, moment)).filter(with_verdict(trigger, verdict))
+    rows: QuerySet[Any] = (
+        scope.known_at(asked.known.mark).alias(**places(trigger, moment)).filter(with_verdict(trigger, verdict))
+    )
     return rows
 
 
-def counts_of_run(run: Run, trigger: TriggerVersion, known: Known, accounts: Sequence[int] | None) -> dict[str, int]:
+def how_far(trigger: TriggerVersion, asked: Asked, accounts: Accounts = None) -> Far:
+    """How far everybody gets with the conditions; one query, and one more for a queryset of accounts.
+
+    Raises what the package says, of measures.
+    """
+    scope, ids = _scope(accounts)
+    return _how_far(trigger, asked, scope, ids)
+
+
+def counts_of_run(run: Run, trigger: TriggerVersion, known: Known, far: Far) -> dict[str, int]:
     """How many accounts have each verdict at the end of a run, by key: for the run to keep, inside its transaction.
 
-    `accounts` are those the run looked at (None: all). Call it when the matches have been opened, judged and let
-    through: they are taken as they stand, and no guard is asked again. Two queries.
+    `far` is what `how_far` answered in the run. Call it when the matches have been opened, judged and let through: they
+    are taken as they stand, and no guard is asked again. One query.
     """
     asked = Asked(run.moment, known, newest=run.pk)
-    scope, ids = _scope(accounts)
-    counts, meeting = _how_far(trigger, asked, scope, ids)
-    standing = episodes(asked, [trigger.trigger_id], None if len(meeting) > _MOST_LISTED else meeting)
-    for account_id in meeting:
-        episode = standing.get((trigger.trigger_id, account_id))
-        # Without an episode: an account that was made while the run was under way. The next one looks at it.
-        verdict = episode.verdict(run.pk) if episode else Verdict(Kind.QUEUED)
+    counts = dict(far.counts)
+    standing = episodes(asked, [trigger.trigger_id], None if len(far.meeting) > _MOST_LISTED else far.meeting)
+    for account_id in far.meeting:
+        verdict = standing[trigger.trigger_id, account_id].verdict(run.pk)
         counts[verdict.key] = counts.get(verdict.key, 0) + 1
     return counts
 
@@ -153,19 +170,17 @@ def _of_those_who_meet(trigger: TriggerVersion, asked: Asked, meeting: Sequence[
     return known | judge_new(trigger, asked, [account_id for account_id in meeting if account_id not in known])
 
 
-def _how_far(
-    trigger: TriggerVersion, asked: Asked, scope: QuerySet[Any], ids: tuple[int, ...] | None
-) -> tuple[dict[str, int], list[int]]:
-    """How many accounts do not meet the conditions, by verdict, and the ids of those that do. One query."""
+def _how_far(trigger: TriggerVersion, asked: Asked, scope: QuerySet[Any], ids: tuple[int, ...] | None) -> Far:
     require_kept(trigger.definition, asked.moment, asked.known)
     counts: dict[str, int] = {}
     meeting: list[int] = []
     if ids is not None and not ids:
-        return counts, meeting
+        return Far(counts, meeting)
 
     def build(moment: Moment) -> tuple[QuerySet[Any, Any], list[str]]:
         found = places(trigger, moment)
         chosen = scope if moment.accounts is None else Account.objects.filter(pk__in=moment.accounts)
+        chosen = chosen.known_at(moment.known.mark)
         return chosen.order_by().values(**found).annotate(accounts=CountRows("pk")), list(found)
 
     moment = Moment(asked.moment, asked.known, ids)
@@ -182,10 +197,10 @@ def _how_far(
             counts[verdict.key] = counts.get(verdict.key, 0) + row["accounts"]
         else:
             meeting.append(verdict)
-    return counts, sorted(meeting)
+    return Far(counts, sorted(meeting))
 
 
-def _scope(accounts: Accounts) -> tuple[QuerySet[Any], tuple[int, ...] | None]:
+def _scope(accounts: Accounts) -> tuple[Any, tuple[int, ...] | None]:
     """The accounts asked about, and their ids where these are given or few."""
     if accounts is None or (isinstance(accounts, QuerySet) and _is_all(accounts)):
         return Account.objects.all(), None

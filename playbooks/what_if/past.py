@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from csplaybooks.conf import company_time_zone
 from csplaybooks.playbooks.evaluator import Hit, TriggerVersion, evaluate
@@ -22,8 +22,14 @@ from csplaybooks.playbooks.runs import looked_at
 from csplaybooks.playbooks.what_if.sight import Sight
 from csplaybooks.signals.horizon import pruned_before
 
-#: The most moments of one grid.
+#: The most moments of one grid, and the most runs.
 MOST_MOMENTS = 10_000
+
+#: What runs knew is read for so many moments at a time.
+_AT_A_TIME = 500
+
+#: Of what a run kept, what is knowledge: the rest, such as the room of pools, differs from run to run.
+_KNOWN_FIELDS = frozenset(field.name for field in fields(Known))
 
 #: In place of a step: the moments of the recorded runs.
 AT_RUNS: Final = "runs"
@@ -46,8 +52,8 @@ class Episode:
     """One stretch in which an account met the trigger, as the grid saw it.
 
     `closed_at` is the first moment at which it did not any more; None: it did at the last moment asked about. `words`
-    is the evidence at the opening, a line for each condition. `from_start` says that it was there at the first moment
-    already: it may have begun long before.
+    is the evidence at the opening, a line for each condition. `from_start` says that it was there when the account was
+    first looked at: it may have begun long before.
     """
 
     account_id: int
@@ -79,11 +85,49 @@ class Past:
 
 @dataclass(frozen=True)
 class _Asked:
-    """One moment of a grid: what is known there (None: there was no run yet, so nothing), and of whom it is asked."""
+    """One moment of a grid: what is known there (None: there was no run yet, so nothing).
+
+    With `run` it is asked of the accounts that this run looked at, else of all.
+    """
 
     at: datetime
     known: Known | None
-    accounts: Sequence[int] | None = None
+    run: Run | None = None
+
+
+class _Episodes:
+    """The episodes so far. `nothing_before` says that nothing can have stood before the first moment."""
+
+    def __init__(self, *, nothing_before: bool) -> None:
+        self._standing: dict[int, Episode] = {}
+        self._ended: list[Episode] = []
+        #: Whom a moment has looked at; None: everybody, so that whoever comes up now is new.
+        self._seen: set[int] | None = None if nothing_before else set()
+
+    def note(self, at: datetime, accounts: Sequence[int] | None, hits: Sequence[Hit]) -> None:
+        """Open and close episodes where a moment, that looked at `accounts` (None: all), differs from what stands."""
+        matching = {hit.account_id for hit in hits}
+        looked_at_there = self._standing.keys() if accounts is None else self._standing.keys() & set(accounts)
+        for account_id in looked_at_there - matching:
+            self._ended.append(replace(self._standing.pop(account_id), closed_at=at))
+        for hit in hits:
+            if hit.account_id not in self._standing:
+                words = tuple(item["words"] for item in hit.evidence)
+                from_start = self._seen is not None and hit.account_id not in self._seen
+                self._standing[hit.account_id] = Episode(hit.account_id, at, None, words, from_start=from_start)
+        if accounts is None:
+            self._seen = None
+        elif self._seen is not None:
+            self._seen.update(accounts)
+
+    def forget(self) -> None:
+        """Moments before the first one were left out: what stood there nobody can tell."""
+        self._seen = set()
+
+    def all(self) -> tuple[Episode, ...]:
+        """In the order in which they opened, of equals by account."""
+        episodes = [*self._ended, *self._standing.values()]
+        return tuple(sorted(episodes, key=lambda episode: (episode.opened_at, episode.account_id)))
 
 
 def grid_between(start: datetime, end: datetime, step: timedelta) -> list[datetime]:
@@ -116,17 +160,20 @@ def past_episodes(
     With `known="now"` all that is known today counts, late arrivals and corrections too. With `known="then"` only what
     the last run up to each moment had been told, with the catalogue as it was then; before the first run there is
     nothing. `step=AT_RUNS` is the grid of the recorded runs; with `known="then"` each looks at the accounts that it
-    looked at, so that the episodes are the recorded ones exactly (a few queries more a run).
+    looked at, so that the episodes are the recorded ones exactly (a few queries more a run). Only of those that stood
+    before `start` the beginning is not seen: whoever meets the trigger when a run of the period first looks at them
+    counts as there from the start, until one has looked at everybody, or where there was no run before.
 
     `sight` limits it to some accounts. Signals and readings from before the horizon may be gone: moments that would
     look there are left out, with a sentence in `notes`; raises `reach.Forgotten` where none is left, PeriodError for a
-    period that is none.
+    period that is none, or has too many moments.
     """
     notes: list[str] = []
-    asked = list(_asked(trigger, start, end, step, known, notes))
+    count, asked = _asked(trigger, start, end, step, known, notes)
     horizon = pruned_before()
-    standing: dict[int, Episode] = {}
-    ended: list[Episode] = []
+    # Once something was pruned, runs before the period may be gone too.
+    as_runs_saw = step == AT_RUNS and known == "then" and horizon is None
+    episodes = _Episodes(nothing_before=as_runs_saw and not Run.objects.filter(moment__lt=start).exists())
     moments: list[tuple[datetime, int]] = []
     refusal: Forgotten | None = None
     for number, question in enumerate(asked, start=1):
@@ -134,45 +181,32 @@ def past_episodes(
             if known == "then" and horizon is not None and question.at < horizon:
                 # Runs from before it may be gone, and with them what was known when.
                 raise Forgotten(f"What was known before {_shown(horizon)} is pruned.")
-            hits = _hits(trigger, question, sight)
+            accounts = None if question.run is None else looked_at(question.run)
+            hits = _hits(trigger, question, accounts, sight)
         except Forgotten as error:
             if moments:
                 raise
             refusal = error
+            episodes.forget()
             continue
-        _note(question, hits, standing, ended, first=not moments)
+        episodes.note(question.at, accounts, hits)
         moments.append((question.at, len(hits)))
         if progress is not None:
-            progress(number, len(asked))
+            progress(number, count)
     if refusal is not None and not moments:
         raise refusal
     if refusal is not None:
         notes.append(f"Answered from {_shown(moments[0][0])} on. {refusal}")
-    episodes = sorted([*ended, *standing.values()], key=lambda episode: (episode.opened_at, episode.account_id))
-    return Past(trigger.definition["key"], known, tuple(moments), tuple(episodes), tuple(notes))
+    return Past(trigger.definition["key"], known, tuple(moments), episodes.all(), tuple(notes))
 
 
-def _hits(trigger: TriggerVersion, question: _Asked, sight: Sight) -> list[Hit]:
+def _hits(trigger: TriggerVersion, question: _Asked, accounts: Sequence[int] | None, sight: Sight) -> list[Hit]:
     if question.known is None:
         return []
-    if question.accounts is None:
+    if accounts is None:
         return sight.hits(trigger, question.at, question.known)
-    wanted = [pk for pk in question.accounts if sight.sees(pk)]
+    wanted = [pk for pk in accounts if sight.sees(pk)]
     return evaluate(trigger, question.at, question.known, wanted)
-
-
-def _note(
-    question: _Asked, hits: Sequence[Hit], standing: dict[int, Episode], ended: list[Episode], *, first: bool
-) -> None:
-    """Open and close episodes where a moment differs from the one before it."""
-    matching = {hit.account_id for hit in hits}
-    looked_at_there = standing.keys() if question.accounts is None else standing.keys() & set(question.accounts)
-    for account_id in looked_at_there - matching:
-        ended.append(replace(standing.pop(account_id), closed_at=question.at))
-    for hit in hits:
-        if hit.account_id not in standing:
-            words = tuple(item["words"] for item in hit.evidence)
-            standing[hit.account_id] = Episode(hit.account_id, question.at, None, words, from_start=first)
 
 
 def _asked(
@@ -182,45 +216,62 @@ def _asked(
     step: timedelta | Literal["runs"],
     known: AsKnown,
     notes: list[str],
-) -> Iterator[_Asked]:
-    runs = None
+) -> tuple[int, Iterator[_Asked]]:
+    """How many moments there are, and the moments, read as they are asked for."""
     if step == AT_RUNS:
-        if end < start:
-            raise PeriodError(f"The period ends on {_shown(end)}, before it begins on {_shown(start)}.")
-        runs = list(Run.objects.filter(moment__gte=start, moment__lte=end).order_by("pk"))
-        moments = [run.moment for run in runs]
+        runs = _runs_between(start, end)
+        if known == "then":
+            marks = list(runs.values_list("pk", flat=True))
+            return len(marks), _at_runs(marks, _Knowledge(trigger, notes))
+        moments = list(runs.values_list("moment", flat=True))
     else:
         moments = grid_between(start, end, step)
-    if known == "now":
-        today = Known.now()
-        yield from (_Asked(at, today) for at in moments)
-    elif runs is not None:
-        knowledge = _Knowledge(trigger, notes)
-        yield from (_Asked(run.moment, knowledge.of(run.pk, run.inputs), looked_at(run)) for run in runs)
-    else:
-        yield from _as_known_then(moments, _Knowledge(trigger, notes))
+        if known == "then":
+            return len(moments), _as_known_then(moments, _Knowledge(trigger, notes))
+    today = Known.now()
+    return len(moments), (_Asked(at, today) for at in moments)
+
+
+def _runs_between(start: datetime, end: datetime) -> Any:
+    """The recorded runs of a period, the earliest first. Raises PeriodError."""
+    if end < start:
+        raise PeriodError(f"The period ends on {_shown(end)}, before it begins on {_shown(start)}.")
+    runs = Run.objects.filter(moment__gte=start, moment__lte=end).order_by("pk")
+    count = runs.count()
+    if count > MOST_MOMENTS:
+        raise PeriodError(
+            f"The period has {count:,} runs, and at most {MOST_MOMENTS:,} are asked about: take a shorter period."
+        )
+    return runs
+
+
+def _at_runs(marks: Sequence[int], knowledge: _Knowledge) -> Iterator[_Asked]:
+    """The moments of runs, each with what it knew; one query for every 500."""
+    for first in range(0, len(marks), _AT_A_TIME):
+        for run in Run.objects.filter(pk__in=marks[first : first + _AT_A_TIME]).order_by("pk"):
+            yield _Asked(run.moment, knowledge.of(run.pk, run.inputs), run)
 
 
 def _as_known_then(moments: Sequence[datetime], knowledge: _Knowledge) -> Iterator[_Asked]:
-    """Each moment with what the last run up to it knew; three queries."""
-    before = Run.objects.filter(moment__lte=moments[0]).order_by("-pk").values_list("pk", flat=True).first()
-    runs = Run.objects.filter(moment__lte=moments[-1]).order_by("pk")
-    if before is not None:
-        runs = runs.filter(pk__gte=before)
-    # Their moments never go back, so one pass over both finds the last run of each moment.
-    marks: list[int | None] = []
-    rows = runs.values_list("pk", "moment").iterator()
-    following = next(rows, None)
-    mark: int | None = None
-    for at in moments:
-        while following is not None and following[1] <= at:
-            mark, following = following[0], next(rows, None)
-        marks.append(mark)
-    inputs = dict(
-        Run.objects.filter(pk__in={mark for mark in marks if mark is not None}).order_by().values_list("pk", "inputs")
-    )
-    for at, mark in zip(moments, marks, strict=True):
-        yield _Asked(at, None if mark is None else knowledge.of(mark, inputs[mark]))
+    """Each moment with what the last run up to it knew; one query, and two for every 500 moments."""
+    mark = Run.objects.filter(moment__lte=moments[0]).order_by("-pk").values_list("pk", flat=True).first()
+    for first in range(0, len(moments), _AT_A_TIME):
+        here = moments[first : first + _AT_A_TIME]
+        runs = Run.objects.filter(moment__lte=here[-1]).order_by("pk")
+        if mark is not None:
+            runs = runs.filter(pk__gte=mark)
+        # Their moments never go back, so one pass over both finds the last run of each moment.
+        marks: list[int | None] = []
+        rows = runs.values_list("pk", "moment").iterator()
+        following = next(rows, None)
+        for at in here:
+            while following is not None and following[1] <= at:
+                mark, following = following[0], next(rows, None)
+            marks.append(mark)
+        wanted = {mark for mark in marks if mark is not None}
+        inputs = dict(Run.objects.filter(pk__in=wanted).order_by().values_list("pk", "inputs"))
+        for at, known_by in zip(here, marks, strict=True):
+            yield _Asked(at, None if known_by is None else knowledge.of(known_by, inputs[known_by]))
 
 
 class _Knowledge:
@@ -236,7 +287,8 @@ class _Knowledge:
 
         A run keeps only what its own triggers ask for: what this one asks for beyond that is taken as it is today.
         """
-        key = json.dumps(inputs, sort_keys=True)
+        kept = {name: value for name, value in inputs.items() if name in _KNOWN_FIELDS}
+        key = json.dumps(kept, sort_keys=True)
         if key not in self._by_inputs:
             known = Known.from_json(mark, inputs)
             if "catalogue" not in inputs and uses_catalogue(self._trigger.definition):

@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from csplaybooks.accounts.models import AccountFacts
-from csplaybooks.playbooks.acts.recipes import check_names, check_reach
+from csplaybooks.playbooks.acts.recipes import publishing_faults
+from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.evaluator import TriggerVersion
 from csplaybooks.playbooks.guards import Admitted, Ceiling, Hold, Panel, Question
 from csplaybooks.playbooks.measures import Known
@@ -134,6 +135,13 @@ class Preview:
         """The accounts that meet at least one trigger."""
         return frozenset(candidate.account_id for candidate in self.candidates)
 
+    @property
+    def where(self) -> str:
+        """At how many accounts it matches, in words: `12 of 1,234 accounts, and 1 that is deleted or merged`."""
+        gone = len(self.accounts & self.sight.gone)
+        said = f"{len(self.accounts) - gone:,} of {self.sight.words}"
+        return f"{said}, and {gone:,} that {'is' if gone == 1 else 'are'} deleted or merged" if gone else said
+
     @cached_property
     def going(self) -> tuple[Going, ...]:
         """All episodes that would be closed."""
@@ -169,13 +177,13 @@ def preview(document: Mapping[str, Any], *, now: datetime, viewer: Any = None) -
     publishing. Owners are those that there would be if all were let through at once, the greatest expected amount
     first.
 
-    Raises `DocumentError` for what could not be published: a name that is not in the catalogue, a window that looks
-    further back than signals and readings are kept.
+    Raises `DocumentError` with all that keeps it from being published: a name that is not in the catalogue, a window
+    that looks further back than signals and readings are kept, another motion than what was published before.
     """
-    check_names(document)
-    check_reach(document, now=now)
-    sight = Sight.of(viewer)
     playbook, triggers = draft_triggers(document)
+    if errors := publishing_faults(document, playbook, now=now):
+        raise DocumentError(errors)
+    sight = Sight.of(viewer)
     in_force = playbook.published if playbook is not None and playbook.is_active else None
     standing, retired = _standing(playbook, triggers, sight)
     known = Known.now()
@@ -343,7 +351,7 @@ def _warnings(answer: Preview) -> Iterable[str]:
     population, gone = answer.sight.population, answer.sight.gone
     for trigger in answer.triggers:
         there = sum(candidate.account_id not in gone for candidate in trigger.candidates)
-        if not trigger.matched:
+        if not there:
             yield f"{trigger.key} matches nobody of the {answer.sight.words} today: look at its conditions."
         elif there * 2 > population:
             share = there * 100 // population

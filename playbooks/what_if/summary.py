@@ -28,8 +28,8 @@ def lines_of(answer: Preview) -> list[str]:
     free = sum(len(trigger.free) for trigger in answer.triggers)
     lines = [*(f"Warning: {warning}" for warning in answer.warnings)]
     lines.append(
-        f"Matches today: {matched:,}, at {len(answer.accounts):,} of {answer.sight.words}; {held:,} held, "
-        f"{free:,} free, {matched - held - free:,} stay as they are."
+        f"Matches today: {matched:,}, at {answer.where}; {held:,} held, {free:,} free, "
+        f"{matched - held - free:,} stay as they are."
     )
     lines.append(f"Plays that would be opened: {len(answer.plays):,}.")
     if answer.runs is not None or answer.going:

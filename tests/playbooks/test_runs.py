@@ -11,7 +11,7 @@ import pytest
 from django.db import InterfaceError, OperationalError, connection, connections, transaction
 
 from csplaybooks.accounts.acts.champions import add_champion, change_champion
-from csplaybooks.accounts.acts.companies import set_facts
+from csplaybooks.accounts.acts.companies import NewAccount, create_accounts, set_facts
 from csplaybooks.accounts.acts.reviews import NewFinding, log_qbr
 from csplaybooks.accounts.factories import ProductFactory
 from csplaybooks.accounts.models import Account, Change
@@ -21,7 +21,7 @@ from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.measures import SignalCount
 from csplaybooks.playbooks.models import Match, Playbook, Run, Trigger
 from csplaybooks.playbooks.pokes import pokes_silenced
-from csplaybooks.playbooks.runs import run_triggers
+from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.factories import IntakeBatchFactory
 from csplaybooks.signals.models import IntakeBatch, Signal
 from tests.playbooks.inputs import DAY, NOW, account, assert_all_runs_replay, gate_hits, open_matches, seats
@@ -275,6 +275,34 @@ def test_a_playbook_that_cannot_be_evaluated_does_not_stop_the_others(library, m
     monkeypatch.undo()
     run_triggers(now=NOW, full=True)
     assert open_matches() == ["acme"]
+    assert_all_runs_replay()
+
+
+def test_an_account_made_later_is_in_no_run_before(library):
+    text = """\
+key: silent
+name: Silent
+motion: add_on
+triggers:
+  - key: silent
+    any:
+      - all:
+          - {measure: days_since, signal_type: feature_gate_hit, at_least: 14, never: holds}
+routes:
+  - route: csm
+targets:
+  - {target: first_touch, hours: 8}
+"""
+    Playbook.objects.update(is_active=False)
+    publish_playbook(playbook_id=save_draft(text=text, now=NOW).pk, now=NOW)
+    [early] = create_accounts(items=[NewAccount(name="early")], now=NOW, actor=None)
+    run_triggers(now=NOW, full=True)
+    [late] = create_accounts(items=[NewAccount(name="late")], now=NOW + DAY, actor=None)
+    trigger = Trigger.objects.get(key="silent").pk
+    first = Run.objects.get()
+    assert replay_run(first)[trigger] == matches_after(first)[trigger] == [early.pk]
+    run_triggers(now=NOW + DAY)
+    assert matches_after(Run.objects.order_by("-pk")[0])[trigger] == [late.pk]
     assert_all_runs_replay()
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.db.models import Count
 
+from csplaybooks.accounts.acts.companies import NewAccount, create_accounts
 from csplaybooks.accounts.factories import TeamMemberFactory
 from csplaybooks.accounts.models import Account
-from csplaybooks.playbooks import verdicts
+from csplaybooks.playbooks import episodes, sums
 from csplaybooks.playbooks.acts.plays import close_plays
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
 from csplaybooks.playbooks.doctor.findings import Level, Look
@@ -218,7 +219,7 @@ def test_verdicts_that_cannot_be_counted_stop_no_run(
     def fails(*args: Any) -> None:
         raise ZeroDivisionError("a measure of a host")
 
-    monkeypatch.setattr(verdicts, "counts_of_run", fails)
+    monkeypatch.setattr(sums, "counts_of_run", fails)
     account("acme")
     seats("acme", 19, 20)
     run_triggers(now=NOW, full=True)
@@ -229,26 +230,41 @@ def test_verdicts_that_cannot_be_counted_stop_no_run(
     assert run.counts[str(match.trigger_id)]["episodes"]["queued"] == 1
 
 
-def test_an_account_made_while_verdicts_are_counted_is_no_fault(
+def test_an_account_made_while_a_run_is_under_way_belongs_to_the_next(
     seats_playbook: Playbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = verdicts.counts_of_run
+    looked = episodes.how_far
 
-    def meanwhile(*args: Any) -> dict[str, int]:
-        account("late")
-        return counted(*args)
+    def meanwhile(*args: Any) -> Any:
+        monkeypatch.setattr(episodes, "how_far", looked)
+        create_accounts(items=[NewAccount(name="late")], now=NOW, actor=None)
+        return looked(*args)
 
-    monkeypatch.setattr(verdicts, "counts_of_run", meanwhile)
+    monkeypatch.setattr(episodes, "how_far", meanwhile)
     account("acme")
     run_triggers(now=NOW, full=True)
     run = Run.objects.get()
-    assert [sum(told["verdicts"].values()) for told in run.counts.values()] == [2]
-    assert run.errors == {}
+    assert (run.accounts, run.errors) == (1, {})
+    assert [sum(told["verdicts"].values()) for told in run.counts.values()] == [1]
+    run_triggers(now=NOW, full=True)
+    run = Run.objects.order_by("-pk")[0]
+    assert (run.accounts, run.errors) == (2, {})
+
+
+def test_episodes_that_were_told_of_and_never_written_are_a_fault(
+    seats_playbook: Playbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account("acme")
+    seats("acme", 19, 20)
+    monkeypatch.setattr(sums, "count_episodes", lambda *args: {})
+    run_triggers(now=NOW, full=True)
+    [fault] = Run.objects.get().errors.values()
+    assert fault.endswith("it opened 1, and 0 rows say so; it matched 1, and 0 rows say so")
 
 
 def test_a_verdict_too_many_is_a_fault(seats_playbook: Playbook, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = verdicts.counts_of_run
-    monkeypatch.setattr(verdicts, "counts_of_run", lambda *args: {**counted(*args), "fired": 7})
+    counted = sums.counts_of_run
+    monkeypatch.setattr(sums, "counts_of_run", lambda *args: {**counted(*args), "fired": 7})
     account("acme")
     run_triggers(now=NOW, full=True)
     assert "8 verdicts are not the 1 accounts that it looked at" in str(Run.objects.get().errors)

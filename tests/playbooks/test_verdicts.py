@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from csplaybooks.accounts.acts.companies import NewAccount, create_accounts
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import Account, AccountTeam
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
@@ -32,6 +33,7 @@ from csplaybooks.playbooks.verdicts import (
     count_verdicts,
     counts_of_run,
     explain,
+    how_far,
     sort_out,
     sums_of_runs,
 )
@@ -415,12 +417,22 @@ def test_parts_of_a_round_add_up(company: None, settings: Any) -> None:
     assert sums_of_runs(parts, trigger_id + 1000) is None
 
 
-def test_an_account_made_while_a_run_is_under_way_is_queued(company: None) -> None:
-    made = Run.objects.create(kind=Run.Kind.FULL, moment=NOW, finished_at=NOW)
-    trigger = the_trigger(Asked.now(NOW))
-    # The run's matches are not there: as if nobody had been looked at.
-    counts = counts_of_run(made, trigger, Asked.now(NOW).known, None)
-    assert counts == {"outside": 1, "failed:0:0": 1, "failed:0:1": 1, "queued": 5}
+def test_an_account_made_later_is_not_among_those_of_a_run(company: None) -> None:
+    made = run_and_work(NOW)
+    asked = Asked.of_run(made)
+    trigger = the_trigger(asked)
+    before = count_verdicts(trigger, asked)
+    [late] = create_accounts(items=[NewAccount(name="late")], now=NOW + DAY, actor=None)
+    assert count_verdicts(trigger, asked) == before
+    assert sum(count.accounts for count in before) == made.accounts == Account.objects.count() - 1
+    for count in before:
+        assert accounts_of(trigger, asked, count.verdict).count() == count.accounts
+    assert explain([trigger], asked, [late.pk]) == {}
+    # The run that is told of it counts it, and so does whoever asks of the present.
+    next_run = run_and_work(NOW + DAY)
+    for question in (Asked.of_run(next_run), Asked.now(NOW + DAY)):
+        assert sum(count.accounts for count in count_verdicts(trigger, question)) == Account.objects.count()
+        assert explain([trigger], question, [late.pk]).keys() == {late.pk}
 
 
 def test_what_was_pruned_is_said(company: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -510,7 +522,7 @@ def test_counts_cost_the_same_however_many_there_are(company: None, extra: int, 
     with django_assert_num_queries(1):
         list(accounts_of(trigger, asked, Verdict.failed(0, 0)))
     with django_assert_num_queries(2):
-        counts_of_run(made, trigger, past.known, None)
+        counts_of_run(made, trigger, past.known, how_far(trigger, past))
 
 
 @pytest.mark.parametrize("key", ["outside", "failed:0:1", "held:onboarding", "cooling", "still_matching"])
