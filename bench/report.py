@@ -120,8 +120,8 @@ The database holds {accounts:,} accounts, {signals:,} signals of a year and {rea
 is faster than the rival. Seconds are the median of several runs, warm.
 
 The SQL written by hand (`bench/by_hand/`) is what a person would write who knows the tables. It gives the same accounts
-with the same found values, and the same verdict counts: the benchmark ends where they differ. Ours hands out all that
-it found in words as well.
+with the same found values, and the same verdict counts: the benchmark ends where they differ. Ours puts what it found
+into words where somebody reads it.
 
 {table(entries)}
 """

@@ -55,6 +55,13 @@ def measure_sweep(url: str, accounts: int) -> list[Entry]:
             against=told["again"],
         ),
         Entry(SECTION, "Most memory of the process that did all this", told["memory"], "MiB", note=told["before"]),
+        Entry(
+            section="Readiness scores of all accounts for all motions",
+            what="the snapshot of a day",
+            took=told["scored"],
+            unit="s",
+            note=f"{told['kept']:,} scores above 0",
+        ),
     ]
     return entries
 
@@ -69,6 +76,7 @@ def _measure(accounts: int) -> dict[str, Any]:
     from csplaybooks.playbooks.models import Match, Run
     from csplaybooks.playbooks.pokes import pokes_silenced
     from csplaybooks.playbooks.runs import run_triggers
+    from csplaybooks.signals.acts.readiness import snapshot_scores
 
     before = _memory()
     with pokes_silenced():
@@ -89,9 +97,13 @@ def _measure(accounts: int) -> dict[str, Any]:
     if faults := [run for run in Run.objects.all() if run.errors]:
         raise SystemExit(f"A run has errors: {faults[0].errors}")
     evaluated, taken_in = sorted(runs)[len(runs) // 2]
+    began = perf_counter()
+    kept = snapshot_scores(now=MOMENT)
+    scored = perf_counter() - began
     return {
         **{"first": first, "parts": parts, "opened": opened, "again": again},
         **{"touched": touched, "taken_in": taken_in, "evaluated": evaluated},
+        **{"kept": kept, "scored": scored},
         **{"memory": _memory(), "before": f"{before:.0f} MiB of it before the first round"},
     }
 

@@ -12,7 +12,8 @@ from functools import reduce
 from operator import and_
 from typing import Any
 
-from django.db.models import BigIntegerField, Case, F, Q, Value, When
+from django.db.models import BigIntegerField, Case, F, IntegerField, Q, Value, When
+from django.db.models.lookups import Exact
 
 from csplaybooks.playbooks.evaluator import TriggerVersion, audience_q
 from csplaybooks.playbooks.measures import Moment, compile_group
@@ -24,21 +25,19 @@ _OUTSIDE = 0
 def places(trigger: TriggerVersion, moment: Moment) -> dict[str, Any]:
     """The place in each group, as expressions over `Account` by name, in the order of the groups."""
     audience = audience_q(trigger.audience, moment)
-    found = {}
+    found: dict[str, Any] = {}
     for g, group in enumerate(trigger.definition["any"]):
-        place: Any = F("pk")
-        for c, (_, compiled) in reversed(list(enumerate(compile_group(group, moment)))):
-            place = _only_where(Q(compiled.holds), place, _failing(c))
-        found[f"place{g}"] = _only_where(audience, place, _OUTSIDE)
+        failing = [(audience, _OUTSIDE)]
+        failing += [(Q(compiled.holds), _failing(c)) for c, (_, compiled) in enumerate(compile_group(group, moment))]
+        # One after the other and not one in the other: SQLite reads nothing that is nested too deep.
+        cases = [When(_does_not_hold(condition), then=Value(place)) for condition, place in failing if condition]
+        found[f"place{g}"] = Case(*cases, default=F("pk"), output_field=BigIntegerField())
     return found
 
 
-def _only_where(condition: Q, place: Any, otherwise: int) -> Any:
-    # An empty condition holds for everybody, and is none to Django. What is null holds for nobody.
-    if not condition:
-        return place
-    # Written into the statement: of a parameter PostgreSQL could not tell that it is a number.
-    return Case(When(condition, then=place), default=Value(otherwise), output_field=BigIntegerField())
+def _does_not_hold(condition: Q) -> Exact:
+    # What is null holds for nobody.
+    return Exact(Case(When(condition, then=Value(1)), default=Value(0), output_field=IntegerField()), 0)
 
 
 def _failing(condition: int) -> int:

@@ -96,9 +96,11 @@ class _Asked:
 
 
 class _Episodes:
-    """The episodes so far. `nothing_before` says that nothing can have stood before the first moment."""
+    """The episodes so far, as far as `sight` may read of them. `nothing_before` says that nothing can have stood before
+    the first moment."""
 
-    def __init__(self, *, nothing_before: bool) -> None:
+    def __init__(self, sight: Sight, *, nothing_before: bool) -> None:
+        self._sight = sight
         self._standing: dict[int, Episode] = {}
         self._ended: list[Episode] = []
         #: Whom a moment has looked at; None: everybody, so that whoever comes up now is new.
@@ -112,7 +114,7 @@ class _Episodes:
             self._ended.append(replace(self._standing.pop(account_id), closed_at=at))
         for hit in hits:
             if hit.account_id not in self._standing:
-                words = tuple(item["words"] for item in hit.evidence)
+                words = tuple(item["words"] for item in self._sight.evidence(hit))
                 from_start = self._seen is not None and hit.account_id not in self._seen
                 self._standing[hit.account_id] = Episode(hit.account_id, at, None, words, from_start=from_start)
         if accounts is None:
@@ -160,20 +162,21 @@ def past_episodes(
     With `known="now"` all that is known today counts, late arrivals and corrections too. With `known="then"` only what
     the last run up to each moment had been told, with the catalogue as it was then; before the first run there is
     nothing. `step=AT_RUNS` is the grid of the recorded runs; with `known="then"` each looks at the accounts that it
-    looked at, so that the episodes are the recorded ones exactly (a few queries more a run). Only of those that stood
-    before `start` the beginning is not seen: whoever meets the trigger when a run of the period first looks at them
-    counts as there from the start, until one has looked at everybody, or where there was no run before.
+    looked at, so that the episodes are the recorded ones exactly (a few queries more a run). Only the beginning of
+    those that stood before `start` is not seen: whoever meets the trigger when a run of the period first looks at them
+    counts as there from the start, unless a run of the period has looked at everybody by then, or no run was before it.
 
-    `sight` limits it to some accounts. Signals and readings from before the horizon may be gone: moments that would
-    look there are left out, with a sentence in `notes`; raises `reach.Forgotten` where none is left, PeriodError for a
-    period that is none, or has too many moments.
+    `sight` limits it to some accounts, and to what its viewer may read. Signals and readings from before the horizon
+    may be gone: moments that would look there are left out, with a sentence in `notes`; raises `reach.Forgotten` where
+    none is left, PeriodError for a period that is none, or has too many moments.
     """
     notes: list[str] = []
     count, asked = _asked(trigger, start, end, step, known, notes)
     horizon = pruned_before()
     # Once something was pruned, runs before the period may be gone too.
     as_runs_saw = step == AT_RUNS and known == "then" and horizon is None
-    episodes = _Episodes(nothing_before=as_runs_saw and not Run.objects.filter(moment__lt=start).exists())
+    nothing_before = as_runs_saw and not Run.objects.filter(moment__lt=start).exists()
+    episodes = _Episodes(sight, nothing_before=nothing_before)
     moments: list[tuple[datetime, int]] = []
     refusal: Forgotten | None = None
     for number, question in enumerate(asked, start=1):

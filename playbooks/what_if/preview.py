@@ -29,11 +29,11 @@ _WAITS = (Match.State.HELD, Match.State.QUEUED)
 class Candidate:
     """An account that meets a trigger of the draft today, and what would become of it.
 
-    `words` is the evidence, a line for each condition. `standing` is the state of the episode that is open at the
-    account already ("": none is); one that has had its play, or its time, stays as it is. Of the others `hold` is the
-    guard that holds it (None: it is free) and `ceiling` the lowest route allowed. The free have a route, an expected
-    amount, and either an owner (None: nobody has room) or `folds`: the account has a play of this motion, or gets it
-    from another trigger.
+    `words` is the evidence, a line for each condition, as far as the viewer may read it. `standing` is the state of the
+    episode that is open at the account already ("": none is); one that has had its play, or its time, stays as it is.
+    Of the others `hold` is the guard that holds it (None: it is free) and `ceiling` the lowest route allowed. The free
+    have a route, an expected amount, and either an owner (None: nobody has room) or `folds`: the account has a play of
+    this motion, or gets it from another trigger.
     """
 
     trigger: str
@@ -195,11 +195,12 @@ def preview(document: Mapping[str, Any], *, now: datetime, viewer: Any = None) -
                 Candidate(
                     trigger.definition["key"],
                     hit.account_id,
-                    tuple(item["words"] for item in hit.evidence),
-                    hit.evidence,
+                    tuple(item["words"] for item in evidence),
+                    evidence,
                     standing=states.get(hit.account_id, ""),
                 )
                 for hit in sight.hits(trigger, now, known)
+                for evidence in (sight.evidence(hit),)
             ]
         )
     judged = _judge(document, triggers, found, now, known)

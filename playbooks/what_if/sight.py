@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from csplaybooks.accounts.visibility import scope_of
 from csplaybooks.playbooks.evaluator import Hit, TriggerVersion, evaluate
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Playbook
+from csplaybooks.playbooks.quotes import readable
 from csplaybooks.playbooks.rounds import MOST_LISTED_ACCOUNTS
 
 
@@ -23,11 +24,13 @@ class Sight:
     """The accounts that a what-if speaks of: all of them, or those that a viewer sees.
 
     `ids` is None for all. `gone` are those of them that were deleted or merged, `population` how many the others are.
+    `viewer` is whoever reads what is found of them (None: who may read everything).
     """
 
     ids: frozenset[int] | None
     gone: frozenset[int]
     population: int
+    viewer: Any = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, viewer: Any = None) -> Sight:
@@ -39,11 +42,15 @@ class Sight:
         there = rows.filter(deleted_at__isnull=True, merged_into__isnull=True)
         if viewer is None or scope_of(viewer).everything:
             gone = rows.filter(Q(deleted_at__isnull=False) | Q(merged_into__isnull=False))
-            return cls(None, frozenset(gone.values_list("pk", flat=True)), there.count())
+            return cls(None, frozenset(gone.values_list("pk", flat=True)), there.count(), viewer)
         seen = rows.in_scope(scope_of(viewer), through_doors=False)
         states = list(seen.values_list("pk", "deleted_at", "merged_into"))
         without = frozenset(pk for pk, deleted_at, merged_into in states if deleted_at or merged_into)
-        return cls(frozenset(pk for pk, _, _ in states), without, len(states) - len(without))
+        return cls(frozenset(pk for pk, _, _ in states), without, len(states) - len(without), viewer)
+
+    def evidence(self, hit: Hit) -> list[dict[str, Any]]:
+        """What was found, as far as the viewer may read it."""
+        return readable(self.viewer, hit.evidence)
 
     def hits(self, trigger: TriggerVersion, as_of: datetime, known: Known) -> list[Hit]:
         """What the evaluator answers for these accounts; one query. Raises `reach.Forgotten` like `evaluate`."""

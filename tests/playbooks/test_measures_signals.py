@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -75,6 +76,33 @@ def test_growth_is_exact_and_from_nothing_it_is_none(acme, before, present, at_l
     growth: dict[str, Any] = {"measure": "growth", "window_days": 7}
     assert (words(acme, **growth, at_least=50) is not None) is at_least_50
     assert (words(acme, **growth, above=50) is not None) is above_50
+
+
+def test_what_stands_behind_a_count_answers_as_before_it(acme):
+    """Behind a count others are asked of whom it has left: the order of conditions changes nothing but the work."""
+    SignalTypeFactory(key="knock")
+    others = AccountFactory.create_batch(3)
+    # Grown and knocked; grown alone; knocked alone; neither.
+    for account, grown, knocked in zip([acme, *others], (True, True, False, False), (True, False) * 2, strict=True):
+        signals(account, *[8 * DAY] * 4, *[DAY] * (8 if grown else 4))
+        SignalFactory.create_batch(
+            2 if knocked else 1, account=account, type=SignalTypeFactory(key="knock"), occurred_at=NOW
+        )
+    count = {"measure": "signal_count", "signal_type": "knock", "window_days": 7, "at_least": 2}
+    people = {"measure": "distinct_count", "signal_type": "login", "window_days": 7, "property": "x", "at_least": 1}
+    growth = {"measure": "growth", "signal_type": "login", "window_days": 7, "at_least": 50}
+    again = {**count, "window_days": 14}
+    known = Known.now()
+
+    def meeting(*conditions: dict[str, Any], some: list[int] | None = None) -> list[int]:
+        trigger = TriggerVersion(1, 1, {"key": "t", "any": [{"all": list(conditions)}]}, {})
+        return [hit.account_id for hit in evaluate(trigger, NOW, known, some)]
+
+    for conditions in itertools.permutations((count, growth, again)):
+        assert meeting(*conditions) == [acme.pk]
+        assert meeting(*conditions, some=[acme.pk, others[0].pk]) == [acme.pk]
+        assert meeting(*conditions, some=[others[0].pk]) == []
+    assert meeting(count, people) == meeting(people, count) == []
 
 
 def test_growth_knows_its_two_windows_to_the_moment(acme):

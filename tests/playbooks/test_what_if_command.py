@@ -79,6 +79,7 @@ def test_a_file_is_previewed_in_plain_tables(customers, file):
     assert ["trigger", "matches", "held", "free", "stay", "new", "would", "end"] in table
     assert ["seats_above_80", "2", "1", "1", "0", "2", "0"] in table
     assert ["unhealthy", "1"] in table
+    assert "\nMatches at 2 of 4 accounts.\n" in text
     assert ["Carla", "1", "1", "0", "40"] in table
     assert "Free Inc" not in text
 
@@ -98,6 +99,8 @@ def test_a_playbook_is_asked_about_as_it_runs_or_as_it_is_drafted(customers):
     assert "version 1 runs" in told("--playbook", "more_seats")
     assert ["seats_above_80", "2", "1", "1", "0", "2", "0"] in lines(told("--playbook", "more_seats"))
     assert "Warning: seats_above_80 matches nobody" in told("--playbook", "more_seats", "--draft")
+    save_draft(text=TEXT.replace("seat_expansion", "service"), now=NOW)
+    assert "more_seats: motion: the motion of a published" in refusal("--playbook", "more_seats", "--draft")
 
 
 def test_the_past_is_told_with_its_episodes(customers, file):

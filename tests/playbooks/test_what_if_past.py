@@ -23,6 +23,7 @@ from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.reach import Forgotten
 from csplaybooks.playbooks.runs import run_triggers
 from csplaybooks.playbooks.what_if import AT_RUNS, Episode, Past, PeriodError, Sight, grid_between, past_episodes
+from csplaybooks.playbooks.what_if import past as what_if_past
 from csplaybooks.signals.models import IntakeBatch, PrunedDay
 from tests.examples import examples
 from tests.playbooks.inputs import DAY, NOW, account, gate_hits, seats
@@ -154,6 +155,72 @@ def test_what_was_there_at_the_first_moment_is_told_apart(library):
     assert past.opened == ()
 
 
+def at_runs(trigger: TriggerVersion, start: datetime, end: datetime) -> list[tuple[int, datetime, bool]]:
+    past = past_episodes(trigger, start=start, end=end, step=AT_RUNS, known="then")
+    return [(episode.account_id, episode.opened_at, episode.from_start) for episode in past.episodes]
+
+
+def test_who_stood_before_the_period_did_not_open_in_it_whenever_a_run_looks_again(library):
+    old, new, late = (account(name).pk for name in NAMES)
+    seats("acme", 19, 20, at=NOW)
+    run_triggers(now=NOW, full=True)
+    gate_hits("bolt", 1, at=NOW + HOUR)
+    run_triggers(now=NOW + HOUR)
+    seats("acme", 18, 20, at=NOW + 2 * HOUR)
+    run_triggers(now=NOW + 2 * HOUR)
+    seats("bolt", 19, 20, at=NOW + 3 * HOUR)
+    run_triggers(now=NOW + 3 * HOUR)
+    run_triggers(now=NOW + 4 * HOUR, full=True)
+    seats("core", 19, 20, at=NOW + 5 * HOUR)
+    run_triggers(now=NOW + 5 * HOUR)
+    trigger = trigger_of("seats_above_80")
+    # The first run of the period looks at bolt alone, and only the fourth at everybody.
+    assert at_runs(trigger, NOW + HOUR, NOW + 5 * HOUR) == [
+        (old, NOW + 2 * HOUR, True),
+        (new, NOW + 3 * HOUR, False),
+        (late, NOW + 5 * HOUR, False),
+    ]
+    opened = [(pk, at, False) for pk, at in Match.objects.order_by("pk").values_list("account_id", "opened_at")]
+    # Where no run was before the period, nothing stood.
+    assert at_runs(trigger, NOW, NOW + 5 * HOUR) == opened == at_runs(trigger, NOW - DAY, NOW + 5 * HOUR)
+
+
+def test_a_run_whose_accounts_cannot_all_be_named_any_more_is_cut_off(library):
+    account("acme")
+    run_triggers(now=NOW - DAY)
+    seats("acme", 19, 20, at=NOW)
+    run_triggers(now=NOW)
+    seats("acme", 18, 20, at=NOW + DAY)
+    run_triggers(now=NOW + DAY)
+    trigger = trigger_of("seats_above_80")
+
+    def ask() -> Past:
+        return past_episodes(trigger, start=NOW, end=NOW + DAY, step=AT_RUNS, known="then")
+
+    assert ask().notes == ()
+    # As if it had been told more than is there now.
+    Run.objects.filter(moment=NOW).update(accounts=2)
+    past = ask()
+    assert [at for at, _ in past.moments] == [NOW + DAY]
+    assert "some of which is pruned" in past.notes[0]
+    # What stood at the run that was cut off nobody can tell.
+    assert [(episode.opened_at, episode.from_start) for episode in past.episodes] == [(NOW + DAY, True)]
+    Run.objects.filter(moment__gte=NOW).update(accounts=2)
+    with pytest.raises(Forgotten, match="some of which is pruned"):
+        ask()
+
+
+def test_more_runs_than_moments_are_possible_are_refused(library, monkeypatch):
+    for number in range(3):
+        RunFactory(moment=NOW + number * HOUR)
+    monkeypatch.setattr(what_if_past, "MOST_MOMENTS", 2)
+    trigger = trigger_of("seats_above_80")
+    for known in ("now", "then"):
+        with pytest.raises(PeriodError, match="has 3 runs, and at most 2 are asked about"):
+            past_episodes(trigger, start=NOW, end=NOW + DAY, step=AT_RUNS, known=known)
+        past_episodes(trigger, start=NOW + HOUR, end=NOW + DAY, step=AT_RUNS, known=known)
+
+
 def test_an_account_comes_back_in_an_episode_of_its_own(library):
     row = account("acme")
     for day, used in ((0, 19), (1, 10), (2, 19)):
@@ -186,6 +253,53 @@ def test_each_moment_takes_one_query(library, known):
     counted = [queries(over(days)) for days in (0, 1, 5, 30)]
     assert [count - counted[0] for count in counted] == [0, 1, 5, 30]
     assert counted[0] <= 8
+
+
+@pytest.mark.parametrize("step", [DAY, AT_RUNS])
+def test_runs_that_differ_in_room_alone_share_what_they_knew(library, step):
+    account("acme")
+    kept = Known.now().as_json()
+    for number in range(9):
+        RunFactory(moment=NOW + number * DAY, inputs=kept | {"capacities": {"csm": 1}, "close_rates": {}})
+    trigger = trigger_of("seats_above_80")
+
+    def ask() -> Past:
+        return past_episodes(trigger, start=NOW, end=NOW + 8 * DAY, step=step, known="then")
+
+    alike = queries(ask)
+    for number, run in enumerate(Run.objects.all()):
+        run.inputs["capacities"] = {"csm": number}
+        run.save(update_fields=["inputs"])
+    assert queries(ask) == alike
+
+
+def test_what_runs_knew_is_read_a_part_at_a_time(library, monkeypatch):
+    """So that a page which gives up has not read everything; and the parts come to the same."""
+    account("acme")
+    trigger = trigger_of("seats_above_80")
+    for number in range(0, 12, 2):
+        seats("acme", 19 if number % 4 else 3, 20, at=NOW + number * HOUR)
+        run_triggers(now=NOW + number * HOUR, full=number % 3 == 0)
+
+    def ask(step: Any, **more: Any) -> Past:
+        return past_episodes(trigger, start=NOW - 3 * HOUR, end=NOW + DAY, step=step, known="then", **more)
+
+    whole = [ask(HOUR), ask(5 * HOUR), ask(AT_RUNS)]
+    assert len(whole[0].episodes) == 3
+    for at_a_time in (1, 2, 5):
+        monkeypatch.setattr(what_if_past, "_AT_A_TIME", at_a_time)
+        assert [ask(HOUR), ask(5 * HOUR), ask(AT_RUNS)] == whole
+
+    def give_up(done: int, of: int) -> None:
+        raise TimeoutError
+
+    def given_up(step: Any) -> None:
+        with pytest.raises(TimeoutError):
+            ask(step, progress=give_up)
+
+    monkeypatch.setattr(what_if_past, "_AT_A_TIME", 1)
+    for step in (HOUR, AT_RUNS):
+        assert queries(lambda step=step: given_up(step)) <= 10 < queries(lambda step=step: ask(step))
 
 
 def test_progress_is_told_after_each_moment(library):

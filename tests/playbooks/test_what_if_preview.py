@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, AccountTeamFactory, EntitlementFactory, TeamMemberFactory
 from csplaybooks.accounts.models import Account, AccountTeam
-from csplaybooks.playbooks.acts.recipes import OutOfReach, publish_playbook, save_draft
+from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
 from csplaybooks.playbooks.document import DocumentError, read_document
 from csplaybooks.playbooks.factories import PlayFactory
 from csplaybooks.playbooks.guards import Hold
@@ -273,9 +273,31 @@ def test_what_could_not_be_published_is_refused_with_its_place():
     with pytest.raises(DocumentError, match="there is no meter nothing"):
         asked(TEXT.replace("[seats]", "[nothing]"))
     PrunedDay.objects.create(day=NOW.date(), before=NOW, signals=0, readings=0, pruned_at=NOW)
-    with pytest.raises(OutOfReach, match="are pruned"):
+    with pytest.raises(DocumentError, match="are pruned"):
         asked()
     assert "are pruned" in what_if_summary(read_document(TEXT), NOW)[0]
+
+
+def test_another_motion_than_was_published_is_refused_with_all_other_faults():
+    publish_playbook(playbook_id=save_draft(text=TEXT, now=NOW).pk, now=NOW)
+    with pytest.raises(DocumentError) as refused:
+        asked(TEXT.replace("seat_expansion", "service").replace("[seats]", "[nothing]"))
+    assert [path for path, _ in refused.value.errors] == ["motion", "triggers/0/any/0/all/0/meters"]
+    [said] = what_if_summary(read_document(TEXT.replace("seat_expansion", "service")), NOW)
+    assert said.startswith("motion: the motion of a published playbook stays: seat_expansion")
+
+
+def test_accounts_that_are_gone_are_told_beside_those_that_are_there():
+    there, *gone = [customer() for _ in range(3)]
+    assert asked().where == "3 of 3 accounts"
+    Account.objects.filter(pk=gone[0].pk).update(deleted_at=NOW)
+    assert asked().where == "2 of 2 accounts, and 1 that is deleted or merged"
+    Account.objects.filter(pk=gone[1].pk).update(merged_into=there)
+    told = what_if_summary(read_document(TEXT), NOW)
+    assert any("Matches today: 3, at 1 of 1 accounts, and 2 that are deleted or merged; " in line for line in told)
+    Account.objects.update(deleted_at=NOW)
+    [nobody] = asked().warnings
+    assert "matches nobody of the 0 accounts" in nobody
 
 
 def queries(ask: Any) -> int:
