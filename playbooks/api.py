@@ -17,9 +17,11 @@ from csplaybooks.accounts.api import (
 )
 from csplaybooks.accounts.models import Motion, TeamMember
 from csplaybooks.accounts.money import in_major_units
+from csplaybooks.api.permissions import viewer_of
 from csplaybooks.api.views import ReadOnlyApiViewSet
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.models import Clock, Outcome, Play, Route, Stage, State
+from csplaybooks.playbooks.quotes import readable
 
 _LARGEST_ID = 2**63 - 1
 
@@ -59,7 +61,7 @@ class PlaySerializer(serializers.Serializer[Play]):
     holder = MemberSerializer()
     origin = serializers.CharField()
     reason = serializers.CharField()
-    evidence = serializers.JSONField()
+    evidence = serializers.SerializerMethodField()
     expected_amount = serializers.SerializerMethodField()
     currency = serializers.SerializerMethodField()
     clocks = ClockSerializer(many=True)
@@ -69,6 +71,10 @@ class PlaySerializer(serializers.Serializer[Play]):
     closed_at = moment_field()
     updated_at = moment_field()
     version = serializers.IntegerField()
+
+    def get_evidence(self, play: Play) -> list[dict[str, Any]]:
+        """What each condition found, as far as the caller may read it."""
+        return readable(viewer_of(self.context["request"]), play.evidence)
 
     def get_product(self, play: Play) -> str | None:
         """The key of the product to sell."""

@@ -10,7 +10,7 @@ from django import forms
 from csplaybooks.accounts.api import MomentFormField
 from csplaybooks.api.problems import FieldError, Problem
 from csplaybooks.playbooks.models import Run
-from csplaybooks.playbooks.verdicts import Asked
+from csplaybooks.playbooks.verdicts import EARLIEST, Asked
 
 _LARGEST_ID = 2**63 - 1
 
@@ -25,7 +25,8 @@ class WhenQuery(forms.Form):
 def asked_of(values: dict[str, Any], now: datetime) -> Asked:
     """What the parameters of `WhenQuery` ask about.
 
-    Raises Problem: 400 `invalid_filter` for a moment together with a run, or one that lies ahead; 404 `unknown_run`.
+    Raises Problem: 400 `invalid_filter` for a moment together with a run, one that lies ahead, or one before
+    `EARLIEST`; 404 `unknown_run`.
     """
     at, run_id = values["at"], values["run"]
     if at is not None and run_id is not None:
@@ -37,6 +38,8 @@ def asked_of(values: dict[str, Any], now: datetime) -> Asked:
         return Asked.of_run(run)
     if at is not None and at > now:
         raise _bad("at", "This lies ahead: nothing is known of it yet.")
+    if at is not None and at < EARLIEST:
+        raise _bad("at", "Ask from 2000-01-01 on.")
     return Asked.now(now) if at is None else Asked.at(at)
 
 

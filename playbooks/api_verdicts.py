@@ -17,8 +17,9 @@ from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from csplaybooks.accounts.api import AccountReferenceSerializer, moment_field
+from csplaybooks.accounts.api import AccountReferenceSerializer, AccountViewSet, moment_field
 from csplaybooks.accounts.models import Account
+from csplaybooks.api.permissions import ScopePermission
 from csplaybooks.api.problems import FieldError, Problem
 from csplaybooks.api.views import ApiMixin, ApiView, ReadOnlyApiViewSet, describe
 from csplaybooks.playbooks.api_asked import WhenQuery, asked_of
@@ -152,9 +153,18 @@ class VerdictQuery(WhenQuery):
     verdict = forms.CharField(max_length=200)
 
 
-class TriggerAccountsView(ApiMixin, ListAPIView[Any]):
-    """The accounts behind one of the counts."""
+class ReadsAccounts(ScopePermission):
+    """Beside what the view asks for: that the caller may read accounts, as where they are listed."""
 
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """True, or an exception that says what is missing."""
+        return super().has_permission(request, AccountViewSet())
+
+
+class TriggerAccountsView(ApiMixin, ListAPIView[Any]):
+    """The accounts behind one of the counts, by name: for whoever may read accounts, a token with `accounts:read`."""
+
+    permission_classes = (*ApiMixin.permission_classes, ReadsAccounts)
     scope = "triggers"
     permission_model = Trigger
     query_parameters = tuple(VerdictQuery.base_fields)
@@ -220,7 +230,7 @@ class VerdictsView(ApiView):
         if values["trigger"]:
             wanted = wanted.filter(key=values["trigger"])
         playbooks = dict(wanted.order_by().values_list("pk", "playbook__key"))
-        found = explain(asked.triggers(playbooks.keys()), asked, [account_id]).get(account_id, [])
+        found = explain(asked.triggers(playbooks.keys()), asked, [account_id], self.viewer).get(account_id, [])
         answer = {"asked": asked, "explanations": found, "playbooks": playbooks}
         return Response(WhySerializer(answer).data)
 
@@ -234,7 +244,7 @@ def _trigger(asked: Asked, pk: int, viewer: Any) -> TriggerVersion:
     if Trigger.objects.visible_to(viewer).filter(pk=pk).exists():
         for trigger in asked.triggers([pk]):
             return trigger
-    raise NotFound("There is no trigger of this number, or it did not run then.")
+    raise NotFound("There is no trigger of this number, or the last run until then did not evaluate it.")
 
 
 def _cannot(error: Exception) -> Problem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -23,6 +23,9 @@ from csplaybooks.accounts.acts.record import (
 )
 from csplaybooks.accounts.models import Account, AccountFacts, AccountIdentity, AccountTeam, TeamMember
 from csplaybooks.accounts.models.company import CREATED
+
+#: The dates of an account lie between these days, both included.
+EARLIEST, LATEST = date(1900, 1, 1), date(2199, 12, 31)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +305,12 @@ def _clean_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     tags = values.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise ValidationError({"tags": "Tags are a list of words."})
+    for name, value in values.items():
+        if isinstance(value, date) and not EARLIEST <= value <= LATEST:
+            # One day far out would stop whoever counts on from it.
+            raise ValidationError(
+                {name: f"{value} is not between {EARLIEST} and {LATEST}: leave it empty where it is unknown."}
+            )
     return values
 
 

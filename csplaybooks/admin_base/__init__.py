@@ -11,7 +11,7 @@ These modules know the stock admin and nothing of the rooms.
 
 from __future__ import annotations
 
-from csplaybooks.admin_base.confirm import confirmed, is_answered
+from csplaybooks.admin_base.confirm import confirmed, is_answered, page_of
 from csplaybooks.admin_base.export import Export
 from csplaybooks.admin_base.forms import LOST_UPDATE, OPENED_VERSION, ActForm, VersionedForm, added_in
 from csplaybooks.admin_base.lists import CappedPaginator, VisibleRelatedFilter, filled_filter, visible_rows
@@ -42,6 +42,7 @@ __all__ = [
     "link_to",
     "moment",
     "one",
+    "page_of",
     "pages_of",
     "panel",
     "see_also",

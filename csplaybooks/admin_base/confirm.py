@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 #: The most rows that the page names one by one.
 MOST_NAMED = 100
@@ -20,6 +21,12 @@ def is_answered(request: HttpRequest) -> bool:
     return "perform" in request.POST
 
 
+def page_of(page: Any, row: Any) -> str:
+    """The address of the page of a row."""
+    name = f"admin:{page.opts.app_label}_{page.opts.model_name}_change"
+    return reverse(name, args=[row.pk], current_app=page.admin_site.name)
+
+
 def confirmed(
     page: Any,
     request: HttpRequest,
@@ -30,6 +37,7 @@ def confirmed(
     form: Any = None,
     details: Callable[[Any], Sequence[str]] | None = None,
     carried: Callable[[Any], Mapping[str, Any]] | None = None,
+    about: Any = None,
 ) -> TemplateResponse | None:
     """None where the person has said yes; before that the page that asks them.
 
@@ -37,14 +45,14 @@ def confirmed(
     choice of rows. A `form` asks for what the action needs; bind it to what was sent where `is_answered` is true. As
     long as something is wrong on it, it is asked again. `details` answers the lines that are told of a row below its
     name, and `carried` what the answer brings back of it, such as the version that was read; both only of rows that are
-    named.
+    named. A page that is `about` one row stands below the page of that row, and leads back there.
     """
     if is_answered(request) and (form is None or form.is_valid()):
         return None
     rows = list(queryset[: MOST_NAMED + 1])
     context = {
         **page.admin_site.each_context(request),
-        "title": label,
+        "title": label if about is None else f"{label}: {about}",
         "opts": page.opts,
         "label": label,
         "warning": warning,
@@ -56,7 +64,8 @@ def confirmed(
         "checkbox": ACTION_CHECKBOX_NAME,
         "action": request.POST.get("action", ""),
         "select_across": request.POST.get("select_across", "0"),
-        "whence": request.get_full_path(),
+        "about": about,
+        "whence": request.get_full_path() if about is None else page_of(page, about),
     }
     request.current_app = page.admin_site.name
     return TemplateResponse(request, TEMPLATE, context)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.text import capfirst
 
 from csplaybooks.admin_base.forms import LOST_UPDATE, OPENED_VERSION, ActForm, VersionedForm
-from csplaybooks.admin_base.lists import VisibleRelatedFilter, visible_rows
+from csplaybooks.admin_base.lists import Rows, VisibleRelatedFilter, visible_rows
 from csplaybooks.admin_base.panels import panels_of
 from csplaybooks.admin_base.reader import LinkedParts, read_by
 from csplaybooks.admin_base.related import links_from
@@ -149,6 +149,10 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
         form.viewer = request.user
         form.refusal = getattr(request, "csplaybooks_refusal", None)
         return form
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
+        """What reads the rows of the list."""
+        return Rows
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, with links that open."""

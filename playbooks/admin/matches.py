@@ -30,14 +30,28 @@ from csplaybooks.playbooks.acts.trays import put_back
 from csplaybooks.playbooks.admin.budget import QueueFilter, QueuePages
 from csplaybooks.playbooks.guards import guards
 from csplaybooks.playbooks.models import Match, MatchStep, Play, PlaybookVersion, PlayMatch, Run, Trigger
+from csplaybooks.playbooks.quotes import readable
 
 #: A filter of rows that are their own queue: the tray of those given up.
 STUCK = ("stuck_at", filled_filter("work", filled="stuck", empty="not stuck"))
 
 
 def in_words(evidence: Iterable[Mapping[str, Any]]) -> Any:
-    """What was found, in plain words."""
+    """What was found, in plain words: of evidence as far as the person may read it."""
     return lines_of(item.get("words", "") for item in evidence)
+
+
+class Evidence:
+    """Mix-in of a page of rows with evidence: what of it the person may read."""
+
+    found = shown("What was found", lambda row: in_words(row.evidence_seen))
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """The row, with its evidence as far as the person may read it."""
+        row: Any = super().get_object(request, *args, **kwargs)  # type: ignore[misc]  # of the page it is mixed into
+        if row is not None:
+            row.evidence_seen = readable(request.user, row.evidence)
+        return row
 
 
 def trigger_in_words(trigger: Trigger) -> str:
@@ -130,7 +144,7 @@ class StepInline(BaseInline):
 
 
 @admin.register(Match)
-class MatchAdmin(Retry, QueuePages, ReadOnlyAdmin):
+class MatchAdmin(Evidence, Retry, QueuePages, ReadOnlyAdmin):
     """Episodes in which an account met a trigger."""
 
     on_front_page = True
@@ -156,7 +170,6 @@ class MatchAdmin(Retry, QueuePages, ReadOnlyAdmin):
     found_by = shown("Trigger", lambda match: trigger_in_words(match.trigger), ordering="trigger")
     its_trigger = shown("Trigger", lambda match: link_to(match.trigger, trigger_in_words(match.trigger)))
     guard = shown("Held by", lambda match: in_plain(match.held_by), ordering="held_by")
-    found = shown("What was found", lambda match: in_words(match.evidence))
     its_play = shown("Play", lambda match: link_to(match.play, f"play {match.play_id}"))
 
 

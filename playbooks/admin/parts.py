@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 
@@ -26,6 +27,7 @@ from csplaybooks.admin_base import (
 )
 from csplaybooks.playbooks.admin.play_acts import buttons
 from csplaybooks.playbooks.models import Credit, Handoff, Interval, Pause, Play, PlayStep, Touch
+from csplaybooks.playbooks.quotes import words_of
 
 #: What the label of a play reads.
 _PLAY = ("play__playbook", "play__account")
@@ -184,6 +186,9 @@ class HandoffAdmin(PartAdmin):
                 if not here or not request.user.has_perm(f"csplaybooks_accounts.{right}")
             }
             offer.context_seen = {name: said for name, said in offer.context.items() if name not in hidden}
+            told = words_of(request.user if here else AnonymousUser(), offer.play.evidence)
+            if told != words_of(None, offer.play.evidence):
+                offer.context_seen["found"] = list(told)
         return offer
 
 

@@ -32,7 +32,7 @@ from csplaybooks.admin_base import (
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
 from csplaybooks.playbooks.admin.clocks import promised
-from csplaybooks.playbooks.admin.matches import STUCK, Retry, in_words
+from csplaybooks.playbooks.admin.matches import STUCK, Evidence, Retry
 from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, as_action, buttons
 from csplaybooks.playbooks.models import (
     Clock,
@@ -125,7 +125,7 @@ class IntervalInline(BaseInline):
 
 
 @admin.register(Play)
-class PlayAdmin(Export, Retry, ActAdmin):
+class PlayAdmin(Export, Evidence, Retry, ActAdmin):
     """Plays. They move by acts alone, so the page of a play is read-only."""
 
     form = PlayForm
@@ -160,7 +160,6 @@ class PlayAdmin(Export, Retry, ActAdmin):
         ordering="account__name",
     )
     stands = shown("Stage", _stands, ordering="stage")
-    found = shown("What was found", lambda play: in_words(play.evidence))
     amount = shown("Worth", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor")
     working = shown("How it was worked out", lambda play: play.amount_working.get("words"))
     next_due = shown("Next due", _next_due, ordering="next_due_at")

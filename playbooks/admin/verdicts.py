@@ -25,7 +25,7 @@ from csplaybooks.playbooks.guards import Ceiling, Hold
 from csplaybooks.playbooks.guards.base import Answer
 from csplaybooks.playbooks.models import Match, Run, Trigger
 from csplaybooks.playbooks.reach import Forgotten
-from csplaybooks.playbooks.verdicts import Asked, Explanation, Verdict, accounts_of, count_verdicts, explain
+from csplaybooks.playbooks.verdicts import EARLIEST, Asked, Explanation, Verdict, accounts_of, count_verdicts, explain
 
 #: So many accounts stand on a page.
 ACCOUNTS_PER_PAGE = 100
@@ -36,7 +36,11 @@ _LARGEST_ID = 2**63 - 1
 class WhenForm(forms.Form):
     """When, and knowing what: a past moment with today's knowledge, a run with its own, or neither for the present."""
 
-    at = MomentField(required=False, label="As of", help_text="A past moment, with what is known of it today.")
+    at = MomentField(
+        required=False,
+        label="As of",
+        help_text="A past moment, with what is known of it today, in the versions that ran then.",
+    )
     run = forms.IntegerField(
         required=False,
         min_value=1,
@@ -46,13 +50,15 @@ class WhenForm(forms.Form):
     )
 
     def clean(self) -> dict[str, Any]:
-        """One of them, and nothing that lies ahead."""
+        """One of them, and nothing that lies ahead or too far back."""
         values: dict[str, Any] = super().clean() or {}
         at, run_id = values.get("at"), values.get("run")
         if at is not None and run_id is not None:
             raise ValidationError("Name a moment or a run, not both: a run has its own moment.")
         if at is not None and at > timezone.now():
             self.add_error("at", "This lies ahead: nothing is known of it yet.")
+        if at is not None and at < EARLIEST:
+            self.add_error("at", "Ask from 2000-01-01 on.")
         values["known_run"] = None
         if run_id is not None:
             values["known_run"] = Run.objects.filter(pk=run_id, finished_at__isnull=False).first()
@@ -122,7 +128,7 @@ class VerdictPages:
             raise Http404
         form = when_form(request)
         asked = form.asked()
-        found = explain(asked.triggers(), asked, [account.pk]).get(account.pk, [])
+        found = explain(asked.triggers(), asked, [account.pk], request.user).get(account.pk, [])
         triggers = _triggers(request, found)
         told = [
             {"explanation": each, "trigger": triggers[each.trigger.trigger_id], "guards": _guards(each.guards)}
@@ -202,7 +208,7 @@ def counted(request: HttpRequest, trigger_id: int, asked: Asked, query: str) -> 
     everybody = _sees_all(scope)
     triggers = asked.triggers([trigger_id])
     if not triggers:
-        return {"problem": "This trigger did not run then." if asked.past else "This trigger does not run."}
+        return {"problem": _not_asked(asked)}
     try:
         counts = count_verdicts(triggers[0], asked, None if everybody else scope)
     except (Forgotten, LookupError) as error:
@@ -213,6 +219,15 @@ def counted(request: HttpRequest, trigger_id: int, asked: Asked, query: str) -> 
         for count in counts
     ]
     return {"lines": lines, "population": sum(count.accounts for count in counts), "everybody": everybody}
+
+
+def _not_asked(asked: Asked) -> str:
+    """Why a trigger has no verdicts."""
+    if not asked.past:
+        return "This trigger does not run."
+    if asked.newest is None:
+        return "There was no run until then."
+    return f"Run {asked.newest}{'' if asked.run else ', the last one until then,'} did not evaluate this trigger."
 
 
 def _sees_all(scope: Any) -> bool:
@@ -249,7 +264,7 @@ def account_panel(account: Account, request: HttpRequest) -> SafeString | None:
     if not Account.objects.own_of(request.user).filter(pk=account.pk).exists():
         return None
     asked = Asked.now(timezone.now())
-    found = explain(asked.triggers(), asked, [account.pk]).get(account.pk, [])
+    found = explain(asked.triggers(), asked, [account.pk], request.user).get(account.pk, [])
     triggers = _triggers(request, found)
     lines = [
         (link_to(triggers[each.trigger.trigger_id], trigger_in_words(triggers[each.trigger.trigger_id])), each)

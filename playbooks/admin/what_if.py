@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -33,10 +33,12 @@ from csplaybooks.playbooks.what_if import (
     Preview,
     Sight,
     draft_triggers,
+    numbers_of,
     openings_by_owner,
     past_episodes,
     preview,
 )
+from csplaybooks.playbooks.what_if.words import how_many
 from csplaybooks.signals.horizon import midnight
 
 TEMPLATE = "csplaybooks/admin/what_if.html"
@@ -77,10 +79,18 @@ class Table:
         return [(heading, isinstance(cell, int)) for heading, cell in zip(self.headings, first, strict=True)]
 
     @property
-    def cells(self) -> list[list[tuple[Any, bool]]]:
-        """The rows, each cell with whether it is a number."""
+    def is_told(self) -> bool:
+        """Whether it tells of accounts, in words: its rows are long, and stand below each other where it is narrow."""
+        return not any(right for _, right in self.columns)
+
+    @property
+    def cells(self) -> list[list[tuple[str, Any, bool]]]:
+        """The rows, each cell with its heading, and whether it is a number."""
         return [
-            [(f"{cell:,}" if isinstance(cell, int) else cell, isinstance(cell, int)) for cell in row]
+            [
+                (heading, f"{cell:,}" if isinstance(cell, int) else cell, isinstance(cell, int))
+                for heading, cell in zip(self.headings, row, strict=True)
+            ]
             for row in self.rows
         ]
 
@@ -103,6 +113,14 @@ class PeriodForm(forms.Form):
         if start < date(2000, 1, 1):
             raise forms.ValidationError("Ask from 2000-01-01 on.")
         return start
+
+    def clean(self) -> dict[str, Any]:
+        """A period that ends after it begins, told by the days as they were entered."""
+        values: dict[str, Any] = super().clean() or {}
+        start, end = values.get("start"), values.get("end")
+        if start is not None and end is not None and end < start:
+            self.add_error("end", f"{end} lies before {start}: the period ends before it begins.")
+        return values
 
     def asked(self, now: datetime) -> dict[str, Any]:
         """The arguments of `past_episodes`."""
@@ -210,7 +228,7 @@ def _in_time() -> Any:
         spent = time.monotonic() - began
         if spent > MOST_SECONDS and done < of:
             minutes = -(-int(spent * of / done) // 60)
-            raise TooSlow(f"This takes longer than a page may: about {minutes:,} minutes.")
+            raise TooSlow(f"This takes longer than a page may: about {how_many(minutes, 'minute', 'minutes')}.")
 
     return tell
 
@@ -244,43 +262,42 @@ def _tables(answer: Preview) -> Iterable[Table]:
             note="If all were opened at once, the greatest expected amount first. Plays on automated routes do not "
             "count toward a cap.",
         )
-    folding = [each for each in answer.candidates if each.is_free and each.folds]
     held = [each for trigger in answer.triggers for each in trigger.held]
     settled = [each for trigger in answer.triggers for each in trigger.settled]
-    plays, joining, waiting, staying = (rows[:MOST_ROWS] for rows in (list(answer.plays), folding, held, settled))
+    plays, joining, waiting, staying = (rows[:MOST_ROWS] for rows in (answer.plays, answer.joining, held, settled))
     going = answer.going[:MOST_ROWS]
     named = [
         *(each.account_id for each in (*plays, *joining, *waiting, *staying)),
         *(each.account_id for each in going),
     ]
-    links = _accounts(named)
+    links, names = _accounts(named), answer.names
     people = TeamMember.objects.in_bulk({play.owner_id for play in plays if play.owner_id is not None})
     if plays:
         yield _capped(
             "Plays that would be opened",
             ("Account", "Trigger", "Found", "Route", "Monthly amount", "Owner"),
-            [_play(each, links, people) for each in plays],
+            [_play(each, links, names, people) for each in plays],
             len(answer.plays),
         )
     if joining:
         yield _capped(
             "Free, and joining a play of this motion",
             ("Account", "Trigger", "Found"),
-            [(links[each.account_id], in_plain(each.trigger), _lines(each.words)) for each in joining],
-            len(folding),
+            [(links[each.account_id], names[each.trigger], _lines(each.words)) for each in joining],
+            len(answer.joining),
         )
     if waiting:
         yield _capped(
             "Held",
             ("Account", "Trigger", "Found", "Held by", "Why", "Until"),
-            [_held(each, links) for each in waiting],
+            [_held(each, links, names) for each in waiting],
             len(held),
         )
     if going:
         yield _capped(
             "Open episodes that would end",
             ("Account", "Trigger", "Stands as"),
-            [(links[each.account_id], in_plain(each.trigger), Match.State(each.state).label) for each in going],
+            [(links[each.account_id], names[each.trigger], Match.State(each.state).label) for each in going],
             len(answer.going),
         )
     if staying:
@@ -290,7 +307,7 @@ def _tables(answer: Preview) -> Iterable[Table]:
             [
                 (
                     links[each.account_id],
-                    in_plain(each.trigger),
+                    names[each.trigger],
                     Match.State(each.standing).label,
                     _lines(each.words),
                 )
@@ -302,25 +319,20 @@ def _tables(answer: Preview) -> Iterable[Table]:
 
 
 def _numbers(answer: Preview) -> Table:
-    rows: list[tuple[Any, ...]] = [
-        (t.name, t.matched, len(t.held), len(t.free), len(t.settled), len(t.new), len(t.going)) for t in answer.triggers
-    ]
-    if len(rows) > 1:
-        rows.append(("In all", *(sum(row[column] for row in rows) for column in range(1, 7))))
     return Table(
         "Matches today",
         ("Trigger", "Matches", "Held", "Free", "Stay as they are", "New", "Would end"),
-        rows,
-        note=f"At {answer.where}. Plays that would be opened: {len(answer.plays):,}, worth {money(answer.amount_minor)} "
-        "a month where that is known.",
+        numbers_of(answer, answer.names),
+        note=f"At {answer.where}. Plays that would be opened: {len(answer.plays):,}, worth "
+        f"{money(answer.amount_minor)} a month where that is known.",
     )
 
 
-def _play(each: Candidate, links: dict[int, Any], people: dict[int, Any]) -> tuple[Any, ...]:
+def _play(each: Candidate, links: dict[int, Any], names: Mapping[str, str], people: dict[int, Any]) -> tuple[Any, ...]:
     owner = "nobody" if each.owner_id is None else people[each.owner_id].name
     return (
         links[each.account_id],
-        in_plain(each.trigger),
+        names[each.trigger],
         _lines(each.words),
         "" if each.route is None else each.route.label,
         (money(each.amount.minor) if each.amount is not None else None) or "unknown",
@@ -328,11 +340,11 @@ def _play(each: Candidate, links: dict[int, Any], people: dict[int, Any]) -> tup
     )
 
 
-def _held(each: Candidate, links: dict[int, Any]) -> tuple[Any, ...]:
+def _held(each: Candidate, links: dict[int, Any], names: Mapping[str, str]) -> tuple[Any, ...]:
     hold = each.hold
     return (
         links[each.account_id],
-        in_plain(each.trigger),
+        names[each.trigger],
         _lines(each.words),
         "" if hold is None else in_plain(hold.guard),
         "" if hold is None else hold.reason,
@@ -342,20 +354,26 @@ def _held(each: Candidate, links: dict[int, Any]) -> tuple[Any, ...]:
 
 def _weeks(document: dict[str, Any], now: datetime, viewer: Any) -> Table:
     weeks = openings_by_owner(document, now=now, weeks=WEEKS, viewer=viewer, progress=_in_time())
-    zone = company_time_zone()
     rows: list[tuple[Any, ...]] = [(owner.name, *owner.opened, owner.total) for owner in weeks.owners]
     rows.append(("In all", *weeks.totals, sum(weeks.totals)))
     return Table(
         "Episodes that would have opened, by owner and week",
-        ("Owner", *(f"to {end.astimezone(zone):%Y-%m-%d}" for end in weeks.ends), "In all"),
+        ("Owner", *(f"to {_day(end)}" for end in weeks.ends), "In all"),
         rows,
         note=" ".join(("Before guards and cooldowns, by who looks after the account today.", *weeks.notes)),
     )
 
 
+def _day(at: datetime) -> str:
+    """A day of the company as the heading of a narrow column: `16 Nov`."""
+    local = at.astimezone(company_time_zone())
+    return f"{local.day} {local:%b}"
+
+
 def _past(document: dict[str, Any], asked: dict[str, Any], sight: Sight) -> Iterable[Table]:
     in_time = _in_time()
     _, triggers = draft_triggers(document)
+    names = {trigger["key"]: trigger["name"] for trigger in document["triggers"]}
     pasts: list[Past] = []
     for number, trigger in enumerate(triggers):
 
@@ -367,14 +385,10 @@ def _past(document: dict[str, Any], asked: dict[str, Any], sight: Sight) -> Iter
     for past in pasts:
         shown = past.episodes[:MOST_ROWS]
         rows = [_episode(episode, links) for episode in shown]
-        there = len(past.episodes) - len(past.opened)
-        said = (
-            f"From {moment(past.moments[0][0])} to {moment(past.moments[-1][0])}, asked {len(past.moments):,} times: "
-            f"{len(past.opened):,} opened, {there:,} were there at the start, "
-            f"{sum(episode.closed_at is None for episode in past.episodes):,} last."
-        )
+        first, last = moment(past.moments[0][0]), moment(past.moments[-1][0])
+        said = f"From {first} to {last}, {past.asked}: {past.words}."
         yield _capped(
-            in_plain(past.trigger),
+            names[past.trigger],
             ("Account", "Opened", "Closed", "Found"),
             rows,
             len(past.episodes),

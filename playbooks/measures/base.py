@@ -243,6 +243,9 @@ class Measure:
     #: Names of settings that hold keys of signal types or meters, for checking a document against the catalogue.
     signal_type_settings: ClassVar[tuple[str, ...]] = ()
     meter_settings: ClassVar[tuple[str, ...]] = ()
+    #: Names of values it finds that are words or names out of a table which not everybody may look at, by the label of
+    #: its model. For the others such a value is "" (None where nothing was found), and `words` must do with that.
+    quotes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     @classmethod
     def schema(cls) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.db.models import Case, Exists, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
 
-from csplaybooks.accounts.models import ChampionChange, Change, Entitlement, Finding, FindingState
+from csplaybooks.accounts.models import Champion, ChampionChange, Change, Entitlement, Finding, FindingState
 from csplaybooks.playbooks.measures.base import Compiled, Measure, Moment, day_of, in_days, listed
 from csplaybooks.signals.models import Strength
 
@@ -21,6 +21,11 @@ _HELD, _OTHER, _UNNAMED, _CLOSED = range(4)
 
 def _short(text: str) -> str:
     return text if len(text) <= _MOST_TOLD else f"{text[:_MOST_TOLD].rstrip()}…"
+
+
+def _quoted(text: str, around: str) -> str:
+    """What somebody wrote down, as `around` puts it; nothing for whoever may not read it."""
+    return around.format(_short(text)) if text else ""
 
 
 def _status(moment: Moment) -> QuerySet[Any]:
@@ -39,6 +44,7 @@ class OpenGap(Measure):
     key = "open_gap"
     strength = Strength.STRONG.value
     treats = "held products fill no gap"
+    quotes: ClassVar[dict[str, tuple[str, ...]]] = {Finding._meta.label: ("text", "near_text")}
     moment_is_a_parameter = True
     settings_schema: ClassVar[dict[str, Any]] = {
         "products": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 50}
@@ -102,7 +108,7 @@ class OpenGap(Measure):
     def words(self, settings: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         """See `Measure.words`."""
         if found["finding"] is not None:
-            return f"a review cited a gap that {found['product_name']} fills: {_short(found['text'])}"
+            return f"a review cited a gap that {found['product_name']} fills{_quoted(found['text'], ': {}')}"
         if "near_why" not in found:
             return "no open gap that a product not held would fill"
         products = settings.get("products")
@@ -114,14 +120,14 @@ class OpenGap(Measure):
         """Why no gap counts, in words."""
         if (why := found["near_why"]) is None:
             return "no gap is known"
-        text, product = _short(found["near_text"]), found["near_product_name"]
+        text, product = _quoted(found["near_text"], " ({})"), found["near_product_name"]
         if why == _CLOSED:
-            return f"a gap is {FindingState.Status(found['near_status']).label.lower()} ({text})"
+            return f"a gap is {FindingState.Status(found['near_status']).label.lower()}{text}"
         if why == _UNNAMED:
-            return f"an open gap names no product that fills it ({text})"
+            return f"an open gap names no product that fills it{text}"
         if why == _OTHER:
-            return f"an open gap is filled by {product} ({text})"
-        return f"{product}, which fills an open gap, is held already ({text})"
+            return f"an open gap is filled by {product}{text}"
+        return f"{product}, which fills an open gap, is held already{text}"
 
 
 class FindingKnown(Measure):
@@ -134,6 +140,7 @@ class FindingKnown(Measure):
 
     key = "finding"
     treats = "none fails, and so does a dropped one unless `statuses` names it; without `window_days` any age counts"
+    quotes: ClassVar[dict[str, tuple[str, ...]]] = {Finding._meta.label: ("text", "near_text")}
     strength = Strength.MODERATE.value
     moment_is_a_parameter = True
     settings_schema: ClassVar[dict[str, Any]] = {
@@ -215,7 +222,7 @@ class FindingKnown(Measure):
         """A finding in words: "win raised on 2026-11-02 and settled (Saves two days a month.)"."""
         status = str(FindingState.Status(found[f"{prefix}status"]).label).lower()
         raised = f"raised on {day_of(found[f'{prefix}raised_at'])}"
-        return f"{found[f'{prefix}kind']} {raised}, {status} ({_short(found[f'{prefix}text'])})"
+        return f"{found[f'{prefix}kind']} {raised}, {status}{_quoted(found[f'{prefix}text'], ' ({})')}"
 
 
 class ChampionChanged(Measure):
@@ -224,6 +231,9 @@ class ChampionChanged(Measure):
     key = "champion_change"
     strength = Strength.STRONG.value
     treats = "none in the window fails"
+    quotes: ClassVar[dict[str, tuple[str, ...]]] = {
+        Champion._meta.label: ("champion", "new_title", "last_champion", "other_champion")
+    }
     moment_is_a_parameter = True
     settings_schema = {
         "kinds": {
@@ -277,11 +287,11 @@ class ChampionChanged(Measure):
         """See `Measure.words`."""
         if found["champion"] is not None:
             title = f" to {found['new_title']}" if found["new_title"] else ""
-            return f"{found['champion']}: {_labelled(found['kind'])}{title}"
+            return f"{found['champion'] or 'a champion'}: {_labelled(found['kind'])}{title}"
         wanted = f"{listed(_labelled(kind) for kind in settings['kinds'])} in {in_days(settings['window_days'])}"
         for name, when in (("last", "last "), ("other", "only ")):
             if found.get(f"{name}_occurred") is not None:
-                what = f"{found[f'{name}_champion']} {_labelled(found[f'{name}_kind'])}"
+                what = f"{found[f'{name}_champion'] or 'a champion'} {_labelled(found[f'{name}_kind'])}"
                 return f"{when}{what} on {day_of(found[f'{name}_occurred'])}, needed {wanted}"
         return f"no champion changed, needed {wanted}"
 

@@ -15,9 +15,11 @@
 Whatever asks says when and knowing what with an `Asked`: `Asked.now(now)`, `Asked.at(moment)` (a past moment, with
 today's knowledge) or `Asked.of_run(run)` (a past run, with what it knew). Then
 
-- `asked.triggers()` are the triggers to ask: those that run, or those that ran then. Those of a draft are
+- `asked.triggers()` are the triggers to ask: those that run, or those that ran then (of a moment: those that the last
+  run until then evaluated, in its versions). Those of a draft are
   `TriggerVersion.of_draft(document)`; it has no episodes.
-- `explain(triggers, asked, account_ids)` answers one account, or a few, in full and in words.
+- `explain(triggers, asked, account_ids, viewer)` answers one account, or a few, in full and in words that the viewer
+  may read.
 - `count_verdicts(trigger, asked, accounts)` counts the verdicts, and `accounts_of(trigger, asked, verdict, accounts)`
   are the accounts behind one of these numbers: they cannot disagree. `accounts` is None for all, ids, or a queryset
   such as `Account.objects.visible_to(user)`.
@@ -34,7 +36,7 @@ trigger in question), KeyError for a measure and LookupError for a guard that is
 
 from __future__ import annotations
 
-from csplaybooks.playbooks.verdicts.asked import Asked
+from csplaybooks.playbooks.verdicts.asked import EARLIEST, Asked
 from csplaybooks.playbooks.verdicts.episodes import Episode
 from csplaybooks.playbooks.verdicts.explaining import (
     MOST_EXPLAINED,
@@ -57,6 +59,7 @@ from csplaybooks.playbooks.verdicts.sorting import (
 )
 
 __all__ = [
+    "EARLIEST",
     "MOST_EXPLAINED",
     "Asked",
     "AudienceAnswer",

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import OuterRef, Q, Subquery
 
+from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.models import Match, MatchStep
 from csplaybooks.playbooks.verdicts.asked import Asked
 from csplaybooks.playbooks.verdicts.kinds import Kind, Verdict
@@ -23,8 +24,9 @@ class Episode:
     """A match as it stood at the moment asked about. `since` is when it opened.
 
     `admitted_run_id` is the run that let it through, None where none had by then. Also where that came later: `play_id`
-    and `fired_at` are those of the play it led to (`folded`: into one that was open), `waits_until` is when it expires
-    in the queue.
+    and `fired_at` are those of the play it led to (`folded`: into one that was open). `queued_at` is since when it
+    waits in the queue, `waits_until` when it expires there; None where it was taken out of it since, with what was
+    planned then.
     """
 
     match_id: int
@@ -65,13 +67,13 @@ def episodes(
     asked: Asked, trigger_ids: Collection[int], accounts: Sequence[int] | None = None
 ) -> dict[tuple[int, int], Episode]:
     """The episodes that stood, by trigger and account. One query of the present, two of the past; one more where what
-    had been let in by then was taken back later.
+    stood in the queue or had been let in by then was taken out of it later.
 
     `accounts` limits them to some (None: all).
     """
     matches = _standing(asked).filter(trigger__in=trigger_ids).order_by()
     if accounts is not None:
-        matches = matches.filter(account__in=accounts)
+        matches = matches.filter(account__in=AccountIds(sorted(accounts)))
     rows = list(matches.values(*_MATCH, *_PLAY, *(name for name in _STEP if name != "admitted")))
     if asked.past and rows:
         rows = list(_as_they_were(asked, rows, matches))
@@ -95,9 +97,10 @@ def _standing(asked: Asked) -> Any:
 def _as_they_were(asked: Asked, rows: Sequence[dict[str, Any]], matches: Any) -> Iterator[dict[str, Any]]:
     """Matches as their last step left them that had been taken by then."""
     taken = MatchStep.objects.filter(match__in=matches.values("pk"))
-    last_of_each = _last(asked, taken).order_by().values("match_id", "run_id", *_STEP)
+    last_of_each = _last(asked, taken).order_by().values("match_id", "run_id", "at", *_STEP)
     steps = {step["match_id"]: step for step in last_of_each}
-    taken_back = []
+    taken_back: set[int] = set()
+    taken_out: set[int] = set()
     for row in rows:
         step = steps.get(row["pk"])
         if step is None:
@@ -105,27 +108,43 @@ def _as_they_were(asked: Asked, rows: Sequence[dict[str, Any]], matches: Any) ->
             continue
         later = row["admitted_run_id"] is None or row["admitted_run_id"] > step["run_id"]
         if step["admitted"] and later:
-            taken_back.append(row["pk"])
+            taken_back.add(row["pk"])
         elif not step["admitted"] and step["state"] not in (Match.State.FIRED, Match.State.FOLDED):
             row["admitted_run_id"] = None
         row.update({name: step[name] for name in _STEP if name != "admitted"})
-    let_in = _let_in(asked, taken_back)
+        if step["state"] == Match.State.HELD:
+            row["queued_at"] = row["waits_until"] = None
+        elif step["state"] == Match.State.QUEUED and (row["queued_at"] is None or row["queued_at"] > step["at"]):
+            # The row tells of a later stay in the queue, or of none.
+            row["waits_until"] = None
+            taken_out.add(row["pk"])
+    let_in, queued_at = _earlier_stays(asked, taken_back | taken_out)
     for row in rows:
-        yield row | {"admitted_run_id": let_in.get(row["pk"], row["admitted_run_id"])}
+        if row["pk"] in taken_back:
+            row["admitted_run_id"] = let_in.get(row["pk"], row["admitted_run_id"])
+        if row["pk"] in taken_out:
+            row["queued_at"] = queued_at[row["pk"]]
+        yield row
 
 
-def _let_in(asked: Asked, match_ids: Sequence[int]) -> dict[int, int]:
-    """The runs that had let matches in by then which were taken back later, by match: few, if any."""
-    found: dict[int, int] = {}
+def _earlier_stays(asked: Asked, match_ids: Collection[int]) -> tuple[dict[int, int], dict[int, datetime]]:
+    """Of matches that were taken out of the queue later: the runs that had let them in by then, and since when they
+    stood there, by match. Few, if any."""
+    let_in: dict[int, int] = {}
+    queued_at: dict[int, datetime] = {}
     if not match_ids:
-        return found
+        return let_in, queued_at
     steps = _taken(asked, MatchStep.objects.filter(match__in=match_ids)).order_by("match_id", "pk")
-    for match_id, run_id, admitted in steps.values_list("match_id", "run_id", "admitted"):
+    for match_id, run_id, at, state, admitted in steps.values_list("match_id", "run_id", "at", "state", "admitted"):
         if admitted:
-            found.setdefault(match_id, run_id)
+            let_in.setdefault(match_id, run_id)
         else:
-            found.pop(match_id, None)
-    return found
+            let_in.pop(match_id, None)
+        if state == Match.State.QUEUED:
+            queued_at.setdefault(match_id, at)
+        else:
+            queued_at.pop(match_id, None)
+    return let_in, queued_at
 
 
 def _taken(asked: Asked, steps: Any) -> Any:

@@ -14,6 +14,7 @@ from csplaybooks.playbooks.guards import Hold, Panel
 from csplaybooks.playbooks.guards.base import Answer
 from csplaybooks.playbooks.guards.judging import Judgement
 from csplaybooks.playbooks.measures import Moment, get_measure
+from csplaybooks.playbooks.quotes import words_for
 from csplaybooks.playbooks.reach import Forgotten, require_kept
 from csplaybooks.playbooks.verdicts.asked import Asked
 from csplaybooks.playbooks.verdicts.audience import Facets
@@ -114,9 +115,12 @@ class Explanation:
 
 
 def explain(
-    triggers: Sequence[TriggerVersion], asked: Asked, account_ids: Sequence[int]
+    triggers: Sequence[TriggerVersion], asked: Asked, account_ids: Sequence[int], viewer: Any = None
 ) -> dict[int, list[Explanation]]:
     """Everything about some accounts under some triggers: by account id, in the order of `triggers`.
+
+    In the words is what the `viewer` may read, a user or an API token (None: everything); see
+    `csplaybooks.playbooks.quotes`.
 
     One query for each trigger, one for each playbook version, and one for the episodes (two of the past). An id that
     is no account's is left out. Raises ValueError for more than `MOST_EXPLAINED` accounts. Who may see the accounts is
@@ -142,7 +146,7 @@ def explain(
         else:
             panel = _panel_for(trigger, triggers, asked, ids, panels)
             found = {
-                row["pk"]: _explained(trigger, asked, row, panel, standing.get((trigger.trigger_id, row["pk"])))
+                row["pk"]: _explained(trigger, asked, row, panel, standing.get((trigger.trigger_id, row["pk"])), viewer)
                 for row in _rows(trigger, Moment(asked.moment, asked.known, tuple(ids)))
             }
         for pk, explanation in found.items():
@@ -199,12 +203,17 @@ def _holds(condition: Q) -> Any:
 
 
 def _explained(
-    trigger: TriggerVersion, asked: Asked, row: Mapping[str, Any], panel: Panel | str, episode: Episode | None
+    trigger: TriggerVersion,
+    asked: Asked,
+    row: Mapping[str, Any],
+    panel: Panel | str,
+    episode: Episode | None,
+    viewer: Any,
 ) -> Explanation:
     account_id: int = row["pk"]
     audience = AudienceAnswer(row["inside"], Facets(trigger.audience).words(row))
     groups = tuple(
-        GroupAnswer(tuple(_answer(settings, f"g{g}c{c}", row) for c, settings in enumerate(group["all"])))
+        GroupAnswer(tuple(_answer(settings, f"g{g}c{c}", row, viewer) for c, settings in enumerate(group["all"])))
         for g, group in enumerate(trigger.definition["any"])
     )
     guards = () if isinstance(panel, str) else tuple(panel.answers(account_id, trigger.trigger_id or None))
@@ -229,10 +238,10 @@ def _explained(
     elif verdict.kind == Kind.FAILED:
         said = f"Failed: {groups[verdict.group].conditions[verdict.condition].words}."
     else:
-        said = sentence(verdict, episode, hold)
+        said = sentence(verdict, episode, hold, past=asked.past)
     return Explanation(account_id, trigger, verdict, said, audience, groups, guards, episode, problem)
 
 
-def _answer(settings: Mapping[str, Any], prefix: str, row: Mapping[str, Any]) -> ConditionAnswer:
+def _answer(settings: Mapping[str, Any], prefix: str, row: Mapping[str, Any], viewer: Any) -> ConditionAnswer:
     found = {name.removeprefix(f"{prefix}_"): value for name, value in row.items() if name.startswith(f"{prefix}_")}
-    return ConditionAnswer(row[prefix], get_measure(settings["measure"]).words(settings, found), settings)
+    return ConditionAnswer(row[prefix], words_for(viewer, settings, found), settings)

@@ -12,10 +12,11 @@ from csplaybooks.playbooks.verdicts.episodes import Episode
 from csplaybooks.playbooks.verdicts.kinds import Kind, Verdict
 
 
-def sentence(verdict: Verdict, episode: Episode | None, hold: Hold | None) -> str:
+def sentence(verdict: Verdict, episode: Episode | None, hold: Hold | None, *, past: bool = False) -> str:
     """A verdict of an account that meets the conditions, in one sentence; moments in the company time zone.
 
-    What holds it is told by the episode, or by `hold` where there is none yet.
+    What holds it is told by the episode, or by `hold` where there is none yet. `past` says that the question was about
+    the past: no run will look at it any more.
     """
     match verdict.kind:
         case Kind.HELD | Kind.COOLING:
@@ -24,9 +25,11 @@ def sentence(verdict: Verdict, episode: Episode | None, hold: Hold | None) -> st
             if verdict.kind == Kind.COOLING:
                 return f"Cooling{_until(until)}: {reason}."
             return f"Held by {verdict.guard.replace('_', ' ')}{_until(until)}: {reason}."
+        case Kind.QUEUED if episode is None and past:
+            return "Met the conditions, and no guard held it, but there was no match yet."
         case Kind.QUEUED if episode is None:
             return "Meets the conditions, and no guard holds it: the next run that looks at it opens a match."
-        case Kind.QUEUED if episode is not None and episode.waits_until is not None:
+        case Kind.QUEUED if episode is not None and (episode.waits_until or episode.queued_at):
             since = _on(episode.queued_at or episode.since)
             return f"Queued: waits for room since {since}{_until(episode.waits_until)}."
         case Kind.EXPIRED if episode is not None and episode.waits_until is not None:

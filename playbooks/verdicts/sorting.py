@@ -179,7 +179,7 @@ def _how_far(trigger: TriggerVersion, asked: Asked, scope: QuerySet[Any], ids: t
 
     def build(moment: Moment) -> tuple[QuerySet[Any, Any], list[str]]:
         found = places(trigger, moment)
-        chosen = scope if moment.accounts is None else Account.objects.filter(pk__in=moment.accounts)
+        chosen: Any = scope if moment.accounts is None else Account.objects.filter(pk__in=moment.accounts)
         chosen = chosen.known_at(moment.known.mark)
         return chosen.order_by().values(**found).annotate(accounts=CountRows("pk")), list(found)
 

@@ -16,7 +16,7 @@ from csplaybooks.playbooks.what_if.past import (
 )
 from csplaybooks.playbooks.what_if.preview import Candidate, Going, Preview, TriggerPreview, preview
 from csplaybooks.playbooks.what_if.sight import Sight, draft_triggers
-from csplaybooks.playbooks.what_if.summary import what_if_summary
+from csplaybooks.playbooks.what_if.summary import joining_of, numbers_of, what_if_summary
 from csplaybooks.playbooks.what_if.weeks import OwnerWeeks, Weeks, openings_by_owner
 
 __all__ = [
@@ -33,6 +33,8 @@ __all__ = [
     "Weeks",
     "draft_triggers",
     "grid_between",
+    "joining_of",
+    "numbers_of",
     "openings_by_owner",
     "past_episodes",
     "preview",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
@@ -33,22 +33,6 @@ class Share:
     def room(self) -> int:
         """How many plays that count toward the cap there is room for today."""
         return max(self.cap - self.load, 0)
-
-
-@dataclass
-class _Team(People):
-    """The team, which remembers whose pool is full: loads only grow here."""
-
-    full: set[str] = field(default_factory=set)
-
-    def least_loaded(self, role: str, route: Route) -> int | None:
-        """See `People.least_loaded`."""
-        if route.counts_toward_load and role in self.full:
-            return None
-        chosen = super().least_loaded(role, route)
-        if chosen is None and route.counts_toward_load:
-            self.full.add(role)
-        return chosen
 
 
 @dataclass(frozen=True)
@@ -86,7 +70,7 @@ def staff(plays: Sequence[tuple[int, Route]], *, now: datetime) -> Staffing:
     if not plays:
         return Staffing([], [])
     team = team_of({account_id for account_id, _ in plays})
-    people = _Team.at(now)
+    people = People.at(now)
     before = dict(people.load)
     owners: list[tuple[int | None, str]] = []
     given: dict[int | None, list[Route]] = {}

@@ -20,6 +20,7 @@ from csplaybooks.playbooks.models import Run
 from csplaybooks.playbooks.reach import Forgotten
 from csplaybooks.playbooks.runs import looked_at
 from csplaybooks.playbooks.what_if.sight import Sight
+from csplaybooks.playbooks.what_if.words import how_many
 from csplaybooks.signals.horizon import pruned_before
 
 #: The most moments of one grid, and the most runs.
@@ -81,6 +82,21 @@ class Past:
     def opened(self) -> tuple[Episode, ...]:
         """The episodes that opened inside the period, without those that were there at its first moment."""
         return tuple(episode for episode in self.episodes if not episode.from_start)
+
+    @property
+    def asked(self) -> str:
+        """How often it was asked, in words: `asked 7 times`."""
+        return f"asked {how_many(len(self.moments), 'time', 'times')}"
+
+    @property
+    def words(self) -> str:
+        """How many episodes there were: `2 episodes opened, 1 was there at the start, 2 last`."""
+        there = len(self.episodes) - len(self.opened)
+        last = sum(episode.closed_at is None for episode in self.episodes)
+        return (
+            f"{how_many(len(self.opened), 'episode', 'episodes')} opened, "
+            f"{how_many(there, 'was', 'were')} there at the start, {how_many(last, 'lasts', 'last')}"
+        )
 
 
 @dataclass(frozen=True)

@@ -20,20 +20,24 @@ from csplaybooks.playbooks.pipeline.amounts import Amount, Case, work_out_amount
 from csplaybooks.playbooks.pipeline.opening import choose_route
 from csplaybooks.playbooks.what_if.owners import CHUNK, Share, chunks, staff
 from csplaybooks.playbooks.what_if.sight import Sight, draft_triggers, identity_of
+from csplaybooks.playbooks.what_if.words import how_many
 
 #: Episodes that may still become a play: a new version's guards are asked about them again.
 _WAITS = (Match.State.HELD, Match.State.QUEUED)
+
+#: What was found at accounts, by trigger and account, whoever reads it.
+_Evidence = Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
 class Candidate:
     """An account that meets a trigger of the draft today, and what would become of it.
 
-    `words` is the evidence, a line for each condition, as far as the viewer may read it. `standing` is the state of the
-    episode that is open at the account already ("": none is); one that has had its play, or its time, stays as it is.
-    Of the others `hold` is the guard that holds it (None: it is free) and `ceiling` the lowest route allowed. The free
-    have a route, an expected amount, and either an owner (None: nobody has room) or `folds`: the account has a play of
-    this motion, or gets it from another trigger.
+    `evidence` is what was found as far as the viewer may read it, `words` a line of it for each condition. `standing`
+    is the state of the episode that is open at the account already ("": none is); one that has had its play, or its
+    time, stays as it is. Of the others `hold` is the guard that holds it (None: it is free) and `ceiling` the lowest
+    route allowed. The free have a route, an expected amount, and either an owner (None: nobody has room) or `folds`:
+    the account has a play of this motion, or gets it from another trigger.
     """
 
     trigger: str
@@ -113,7 +117,8 @@ class TriggerPreview:
 class Preview:
     """A draft on today's accounts. `runs` is the number of the version that runs (None: none does).
 
-    `retired` are the episodes of triggers that the draft has no more. `shares` say whom the plays would go to.
+    `retired` are the episodes of triggers that the draft has no more. `names` are those of all triggers, these too, by
+    key. `shares` say whom the plays would go to.
     """
 
     document: Mapping[str, Any]
@@ -122,6 +127,7 @@ class Preview:
     runs: int | None
     triggers: tuple[TriggerPreview, ...]
     retired: tuple[Going, ...]
+    names: Mapping[str, str]
     shares: tuple[Share, ...]
     warnings: tuple[str, ...]
 
@@ -162,6 +168,11 @@ class Preview:
         """How many plays nobody has room for."""
         return sum(share.plays for share in self.shares if share.member_id is None)
 
+    @cached_property
+    def joining(self) -> tuple[Candidate, ...]:
+        """Those that are free and would join a play of this motion."""
+        return tuple(candidate for candidate in self.candidates if candidate.is_free and candidate.folds)
+
     @property
     def amount_minor(self) -> int:
         """What the plays would add to monthly revenue together, in minor units, as far as it is known."""
@@ -188,27 +199,23 @@ def preview(document: Mapping[str, Any], *, now: datetime, viewer: Any = None) -
     standing, retired = _standing(playbook, triggers, sight)
     known = Known.now()
     found: list[list[Candidate]] = []
+    whole: dict[tuple[str, int], Sequence[Mapping[str, Any]]] = {}
     for trigger in triggers:
-        states = standing.get(trigger.trigger_id, {})
-        found.append(
-            [
-                Candidate(
-                    trigger.definition["key"],
-                    hit.account_id,
-                    tuple(item["words"] for item in evidence),
-                    evidence,
-                    standing=states.get(hit.account_id, ""),
-                )
-                for hit in sight.hits(trigger, now, known)
-                for evidence in (sight.evidence(hit),)
-            ]
-        )
+        key, states = trigger.definition["key"], standing.get(trigger.trigger_id, {})
+        candidates = []
+        for hit in sight.hits(trigger, now, known):
+            evidence = sight.evidence(hit)
+            words = tuple(item["words"] for item in evidence)
+            standing_as = states.get(hit.account_id, "")
+            candidates.append(Candidate(key, hit.account_id, words, evidence, standing=standing_as))
+            whole[key, hit.account_id] = hit.evidence
+        found.append(candidates)
     judged = _judge(document, triggers, found, now, known)
-    worked_out, shares = _work_out(document, judged, now)
+    worked_out, shares = _work_out(document, judged, whole, now)
     previews = tuple(
         TriggerPreview(
             trigger.definition["key"],
-            trigger.definition.get("name", trigger.definition["key"]),
+            _name(trigger.definition),
             tuple(candidates),
             _going(trigger, standing.get(trigger.trigger_id, {}), candidates),
         )
@@ -221,6 +228,7 @@ def preview(document: Mapping[str, Any], *, now: datetime, viewer: Any = None) -
         runs=None if in_force is None else in_force.number,
         triggers=previews,
         retired=tuple(retired),
+        names=_names(document, playbook, retired),
         shares=tuple(shares),
         warnings=(),
     )
@@ -245,6 +253,23 @@ def _standing(
         else:
             retired.append(Going(key, account_id, state))
     return standing, retired
+
+
+def _name(definition: Mapping[str, Any]) -> str:
+    """What people call a trigger: its name, or its key in plain words."""
+    key: str = definition["key"]
+    return str(definition.get("name") or key.replace("_", " ").capitalize())
+
+
+def _names(document: Mapping[str, Any], playbook: Playbook | None, retired: Iterable[Going]) -> dict[str, str]:
+    published = playbook.published if playbook is not None else None
+    # The later ones count: what the draft calls a trigger, else what runs, else its key.
+    told = [
+        *({"key": going.trigger} for going in retired),
+        *(published.document["triggers"] if published is not None else ()),
+        *document["triggers"],
+    ]
+    return {definition["key"]: _name(definition) for definition in told}
 
 
 def _going(trigger: TriggerVersion, standing: Mapping[int, str], candidates: Iterable[Candidate]) -> tuple[Going, ...]:
@@ -295,11 +320,11 @@ def _with_play_of(motion: str, accounts: Iterable[int]) -> set[int]:
 
 
 def _work_out(
-    document: Mapping[str, Any], judged: Sequence[Sequence[Candidate]], now: datetime
+    document: Mapping[str, Any], judged: Sequence[Sequence[Candidate]], whole: _Evidence, now: datetime
 ) -> tuple[list[list[Candidate]], list[Share]]:
     """Give amount and route to the free, and owners to those that would become plays."""
     free = [candidate for candidates in judged for candidate in candidates if candidate.is_free]
-    amounts = _amounts(document, free, now)
+    amounts = _amounts(document, free, whole, now)
     segments = _segments({candidate.account_id for candidate in free}, now)
     routed: dict[tuple[str, int], Candidate] = {}
     for candidate, amount in zip(free, amounts, strict=True):
@@ -317,8 +342,9 @@ def _work_out(
     return worked_out, staffing.shares
 
 
-def _amounts(document: Mapping[str, Any], free: Sequence[Candidate], now: datetime) -> list[Amount]:
-    cases = [Case(candidate.account_id, document["amount"], candidate.evidence) for candidate in free]
+def _amounts(document: Mapping[str, Any], free: Sequence[Candidate], whole: _Evidence, now: datetime) -> list[Amount]:
+    # By all that was found: what a play is worth does not depend on who looks.
+    cases = [Case(each.account_id, document["amount"], whole[each.trigger, each.account_id]) for each in free]
     return [
         amount
         for start in range(0, len(cases), CHUNK)
@@ -353,16 +379,17 @@ def _warnings(answer: Preview) -> Iterable[str]:
     for trigger in answer.triggers:
         there = sum(candidate.account_id not in gone for candidate in trigger.candidates)
         if not there:
-            yield f"{trigger.key} matches nobody of the {answer.sight.words} today: look at its conditions."
+            yield f"“{trigger.name}” matches nobody of the {answer.sight.words} today: look at its conditions."
         elif there * 2 > population:
             share = there * 100 // population
             yield (
-                f"{trigger.key} matches {there:,} of the {answer.sight.words}, {share} %: a moment that more than half "
-                "have is none. Narrow its conditions or the audience."
+                f"“{trigger.name}” matches {there:,} of the {answer.sight.words}, {share} %: that is more than half. A "
+                "trigger should pick out the few where something happens now: narrow its conditions or the audience."
             )
     if answer.without_room:
         room = len(answer.plays) - answer.without_room
+        plays = how_many(len(answer.plays), "play", "plays")
         yield (
-            f"{len(answer.plays):,} plays would be opened at once, and the team has room for {room:,} of them: "
+            f"{plays} would be opened at once, and the team has room for {room:,} of them: "
             f"{answer.without_room:,} would wait, because nobody is here and under their cap."
         )

@@ -17,6 +17,7 @@ from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Playbook
 from csplaybooks.playbooks.quotes import readable
 from csplaybooks.playbooks.rounds import MOST_LISTED_ACCOUNTS
+from csplaybooks.playbooks.what_if.words import how_many
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Sight:
     @property
     def words(self) -> str:
         """Of whom is spoken: `1,234 accounts`, with "that you see" where these are not all."""
-        return f"{self.population:,} accounts{'' if self.ids is None else ' that you see'}"
+        return f"{how_many(self.population, 'account', 'accounts')}{'' if self.ids is None else ' that you see'}"
 
 
 def draft_triggers(document: Mapping[str, Any]) -> tuple[Playbook | None, list[TriggerVersion]]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from csplaybooks.accounts.factories import TeamMemberFactory
+from csplaybooks.accounts.models import Account
+from csplaybooks.playbooks.models import Match
+from csplaybooks.signals.models import Reading, Signal
 from tests.admin.pages import url
 from tests.admin.rows import MODELS, make
 
@@ -25,3 +28,21 @@ def test_filters_take_any_value(boss, model):
         for value in ABSURD:
             # Django leads whoever asks for nonsense back to the list, or says that it is nonsense.
             assert boss.get(page, {name: value}).status_code in (200, 302, 400), (name, value[:9])
+
+
+@pytest.mark.parametrize("model", [Account, Match, Reading, Signal], ids=lambda model: model.__name__)
+def test_numbers_that_no_column_holds_are_in_no_row(boss, model):
+    """Lists that are counted to their end and to a cap alike, and on every database."""
+    rows = make(model)
+    page = url(model, "changelist")
+
+    def found(ids):
+        answer = boss.get(page, {"id__in": ids})
+        assert answer.status_code == 200, ids
+        changes = answer.context["cl"]
+        assert changes.result_count == len(changes.result_list)
+        return list(changes.result_list)
+
+    for absurd in ("9" * 23, f"-{'9' * 23}", f"{'9' * 23},{'9' * 30}"):
+        assert found(absurd) == []
+    assert found(str(rows[0].pk)) == rows[:1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import time_machine
 from django.test import Client
 
-from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
+from csplaybooks.accounts.factories import AccountFactory, AccountTeamFactory, TeamMemberFactory
 from csplaybooks.playbooks.factories import (
     MatchFactory,
     PlaybookFactory,
@@ -56,6 +57,15 @@ def queue() -> list[Match]:
     return [made["Large"], made["Small"], made["Unknown"]]
 
 
+def sums_of(page: str) -> list[dict[str, list[str]]]:
+    """The sums on the page of a run: of each its rows, by the name they begin with."""
+    sums = []
+    for table in re.findall(r'<div class="csplaybooks-sum">(.*?)</div>', page, re.DOTALL):
+        rows = [re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr.*?</tr>", table)]
+        sums.append({re.sub(r"<[^>]+>", "", name): numbers for name, *numbers in rows})
+    return sums
+
+
 def rows_of(response: Any) -> list[str]:
     return [str(match.account) for match in response.context["cl"].result_list]
 
@@ -68,6 +78,25 @@ def test_what_waits_is_listed_in_its_order_with_value_place_and_room(boss: Clien
     assert "900.00 USD" in page
     assert "Nov. 30, 2026" in page
     assert "3 wait for customer success managers (0 free places)." in page
+
+
+def test_who_sees_a_part_of_what_waits_reads_how_many_of_all(
+    boss: Client, csm: Client, carla: Any, queue: list[Match]
+) -> None:
+    MatchFactory(waits=True, version=queue[0].version, route="csm", account=AccountFactory(csm=TeamMemberFactory()))
+
+    def said(client: Client) -> str:
+        return str(client.get(QUEUE).context["subtitle"])
+
+    waits = "4 wait for customer success managers (80 free places)"
+    assert said(boss) == f"{waits}."
+    # The colleague's account is not hers to see; those without a CSM are everybody's.
+    assert said(csm) == f"Of all accounts, {waits}. You see 3 of them."
+    for match in queue:
+        AccountTeamFactory(account=match.account, member=TeamMemberFactory(), role="csm")
+    assert said(csm).endswith(" You see none of them.")
+    Match.objects.waiting().update(state="expired")
+    assert said(csm) == "No match waits for room."
 
 
 def test_a_place_is_that_in_the_whole_queue(boss: Client, queue: list[Match]) -> None:
@@ -116,15 +145,39 @@ def test_a_run_shows_both_sums_with_their_totals(boss: Client) -> None:
         inputs={"capacities": {"csm": 4, "ae": None}},
     )
     page = boss.get(url(Run, "change", run.pk)).content.decode()
-    total = "".join(f"<td>{cell}</td>" for cell in ("All together", 10, 4, 2, 14, 2, 2, 2, 4, 2, 2))
-    assert f"<tr>{total}</tr>" in page
-    sorted_out = "".join(f"<td>{number}</td>" for number in (100, 80, 15, 1, 0, 2, 0, 2, 0))
-    assert sorted_out in page
+    episodes_sum, verdicts_sum = sums_of(page)
+    assert list(episodes_sum) == ["Trigger", "aa.aa_trigger", "bb.bb_trigger", "All together"]
+    assert episodes_sum["Trigger"][:4] == ["Match now", "Opened", "Closed", "Episodes ever"]
+    assert episodes_sum["aa.aa_trigger"] == ["5", "2", "1", "7", "1", "1", "1", "2", "1", "1"]
+    assert episodes_sum["All together"] == ["10", "4", "2", "14", "2", "2", "2", "4", "2", "2"]
+    assert list(verdicts_sum) == ["Trigger", "aa.aa_trigger"]
+    assert verdicts_sum["aa.aa_trigger"] == ["100", "80", "15", "1", "0", "2", "0", "2", "0"]
+    assert 'data-heading="Episodes ever">14</td>' in page
     assert "Customer success managers: 4 free places" in page
     assert "Account executives: nobody belongs to them" in page
+    one_place = RunFactory(counts={str(first.pk): counts}, inputs={"capacities": {"ae": 1}})
+    assert "Account executives: 1 free place<" in boss.get(url(Run, "change", one_place.pk)).content.decode()
     page = boss.get(url(Run, "change", RunFactory(counts={str(first.pk): counts}).pk)).content.decode()
     assert "Only counted where a run looks at all accounts, or at a part of them." in page
     assert "Nothing waited for room." in page
+
+
+def test_the_sums_of_a_run_are_in_the_order_of_the_names(boss: Client) -> None:
+    """Whatever the order of their ids; a trigger that is gone comes last, and what was not counted is no zero."""
+    keys = [("b", "one"), ("a", "two"), ("a", "one")]
+    made = [TriggerFactory(playbook=PlaybookFactory(key=f"{playbook}_book"), key=key) for playbook, key in keys[:2]]
+    made.append(TriggerFactory(playbook=made[1].playbook, key="one"))
+    counts = {"matched": 12_345, "opened": 0, "closed": 0, "verdicts": {"outside": 1}}
+    run = RunFactory(kind="full", counts={str(pk): counts for pk in (*(trigger.pk for trigger in made), 999_999)})
+    episodes, verdicts = sums_of(boss.get(url(Run, "change", run.pk)).content.decode())
+    names = ["a_book.one", "a_book.two", "b_book.one", "a trigger that is gone"]
+    assert list(episodes) == ["Trigger", *names, "All together"]
+    assert list(verdicts) == ["Trigger", *names]
+    assert episodes["b_book.one"] == ["12,345", "0", "0", *["-"] * 7]
+
+
+def test_a_run_that_counted_nothing_shows_no_sum(boss: Client) -> None:
+    assert sums_of(boss.get(url(Run, "change", RunFactory(counts={}).pk)).content.decode()) == []
 
 
 def test_a_trigger_shows_its_episodes_by_state_as_far_as_one_sees_them(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -20,7 +21,7 @@ from csplaybooks.signals.factories import (
     SignalFactory,
     SignalTypeFactory,
 )
-from csplaybooks.signals.models import ReadinessWeights
+from csplaybooks.signals.models import ReadinessWeights, ScoreSnapshot
 from tests.admin.pages import send, url
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
@@ -157,6 +158,32 @@ def test_the_form_begins_with_what_is_in_force_and_publishes_the_next(boss):
     page = boss.get(url(ReadinessWeights, "change", ReadinessWeights.objects.get(number=1).pk)).content.decode()
     assert "feature_gate_hit: {weight: 8}" in page
     assert 'name="source"' not in page
+
+
+def told(client):
+    """The messages on the list."""
+    return [str(message) for message in client.get(url(ReadinessWeights, "changelist")).context["messages"]]
+
+
+def test_a_text_that_is_in_force_already_is_not_told_to_be_new(boss):
+    SignalTypeFactory()
+    send(boss, url(ReadinessWeights, "add"), source=WEIGHTS, opened_number=0)
+    (said,) = told(boss)
+    assert said.startswith("The version of the readiness weights")
+    assert "was added successfully" in said
+    assert LogEntry.objects.count() == 1
+    response = send(boss, url(ReadinessWeights, "add"))
+    assert response.headers["Location"] == url(ReadinessWeights, "changelist")
+    assert told(boss) == ["Nothing was published: this very text is in force already, as readiness weights v1."]
+    assert ReadinessWeights.objects.count() == 1
+    assert LogEntry.objects.count() == 1
+
+
+def test_versions_and_scores_are_counted_in_words(boss):
+    assert "0 versions of the readiness weights" in boss.get(url(ReadinessWeights, "changelist")).content.decode()
+    ReadinessWeightsFactory()
+    assert "1 version of the readiness weights" in boss.get(url(ReadinessWeights, "changelist")).content.decode()
+    assert "0 readiness scores" in boss.get(url(ScoreSnapshot, "changelist")).content.decode()
 
 
 @pytest.mark.parametrize(

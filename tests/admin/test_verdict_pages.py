@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +13,14 @@ from django.urls import reverse
 
 from csplaybooks.accounts.factories import AccountFactory, AccountTeamFactory, TeamMemberFactory
 from csplaybooks.accounts.models import Account
+from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft, set_playbook_active
+from csplaybooks.playbooks.factories import RunFactory
 from csplaybooks.playbooks.models import Run, Trigger
+from csplaybooks.playbooks.runs import run_triggers
 from csplaybooks.signals.factories import PrunedDayFactory
 from tests.admin.pages import url
 from tests.playbooks.inputs import NOW, gate_hits
-from tests.playbooks.knocking import a_trigger_and_five_accounts
+from tests.playbooks.knocking import DOCUMENT, a_trigger_and_five_accounts
 
 DAY = timedelta(days=1)
 NAME = "admin:csplaybooks_playbooks_trigger"
@@ -42,6 +45,12 @@ def named(name: str) -> Account:
     """The account of a name."""
     row: Account = Account.objects.get(name=name)
     return row
+
+
+def ran_before(trigger: Trigger, moment: datetime) -> Run:
+    """A run of back then that evaluated the trigger."""
+    run: Run = RunFactory(moment=moment, versions={str(trigger.pk): trigger.playbook.published_id})
+    return run
 
 
 def lines(html: str) -> dict[str, tuple[int, str]]:
@@ -83,6 +92,7 @@ def test_each_number_leads_to_its_accounts_and_they_add_up(boss: Client, trigger
 
 def test_a_moment_and_a_run_are_asked_by_the_form(boss: Client, trigger: Trigger) -> None:
     run = Run.objects.latest("pk")
+    ran_before(trigger, NOW - 3 * DAY)
     gate_hits("silent", 1, 2, 3, at=NOW - DAY)
     address = reverse(f"{NAME}_why", args=[named("silent").pk])
     assert re.search("Failed: [^<]*no reading", boss.get(address).content.decode())
@@ -102,6 +112,8 @@ def test_a_moment_and_a_run_are_asked_by_the_form(boss: Client, trigger: Trigger
     [
         ({"at": "2026-11-17T10:00"}, "This lies ahead"),
         ({"at": "soon"}, "Enter a valid date/time"),
+        ({"at": "0001-06-03T00:00"}, "Ask from 2000-01-01 on."),
+        ({"at": "1999-12-31T10:00"}, "Ask from 2000-01-01 on."),
         ({"run": "0"}, "greater than or equal to 1"),
         ({"run": "12345"}, "There is no run 12345."),
         ({"run": "1", "at": "2026-11-14T10:00"}, "Name a moment or a run, not both"),
@@ -116,11 +128,47 @@ def test_bad_questions_are_told_on_the_form(boss: Client, trigger: Trigger, quer
 
 def test_what_was_pruned_is_told_and_no_number_invented(boss: Client, trigger: Trigger) -> None:
     PrunedDayFactory(day=(NOW - 30 * DAY).date())
+    ran_before(trigger, NOW - 100 * DAY)
     past = {"at": "2026-09-01T10:00"}
     for name, pk in (("why", named("match").pk), ("verdicts", trigger.pk)):
         assert "are pruned" in boss.get(reverse(f"{NAME}_{name}", args=[pk]), past).content.decode()
     answer = boss.get(reverse(f"{NAME}_accounts", args=[trigger.pk]), {"verdict": "failed:0:0", **past})
     assert "are pruned" in answer.content.decode()
+
+
+def test_a_moment_is_asked_in_the_versions_that_ran_then(boss: Client, trigger: Trigger) -> None:
+    first = Run.objects.get()
+    later = DOCUMENT.replace("at_least: 3", "at_least: 4").replace("key: gates", "key: doors")
+    with time_machine.travel(NOW + DAY, tick=False):
+        publish_playbook(playbook_id=save_draft(text=later, now=NOW + DAY).pk, now=NOW + DAY)
+        run_triggers(now=NOW + DAY, full=True)
+    with time_machine.travel(NOW + 2 * DAY, tick=False):
+        set_playbook_active(playbook_id=trigger.playbook_id, active=False, now=NOW + 2 * DAY)
+        run_triggers(now=NOW + 2 * DAY, full=True)
+    doors = Trigger.objects.get(key="doors")
+    address = reverse(f"{NAME}_why", args=[named("match").pk])
+    counts = [reverse(f"{NAME}_verdicts", args=[each.pk]) for each in (trigger, doors)]
+    with time_machine.travel(NOW + 3 * DAY, tick=False):
+        asked = {
+            day: [boss.get(page, {"at": f"2026-11-{day}T12:00"}).content.decode() for page in (address, *counts)]
+            for day in (15, 16, 17, 18)
+        }
+        now = [boss.get(page).content.decode() for page in (address, *counts)]
+        run = boss.get(counts[1], {"run": first.pk}).content.decode()
+    why, gates, doors_then = asked[16]
+    assert "feature gate hit: 3 in 7 days, needed at least 3" in why
+    assert sum(number for number, _ in lines(gates).values()) == 5
+    assert "Run 1, the last one until then, did not evaluate this trigger." in doors_then.replace(
+        f" {first.pk},", " 1,"
+    )
+    assert "needed at least 4" in asked[17][0]
+    assert lines(asked[17][2])
+    assert not lines(asked[17][1])
+    assert "evaluated no playbook" in asked[18][0]
+    assert all("There was no run until then." in page for page in asked[15])
+    assert "No playbook runs." in now[0]
+    assert all("This trigger does not run." in page for page in now[1:])
+    assert f"Run {first.pk} did not evaluate this trigger." in run
 
 
 def test_addresses_that_lead_nowhere(boss: Client, trigger: Trigger) -> None:

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, EntitlementFactory, TeamMemberFactory, UserFactory
+from csplaybooks.playbooks.acts.recipes import publish_playbook
 from csplaybooks.playbooks.admin import what_if
 from csplaybooks.playbooks.factories import DRAFT, PlaybookFactory
 from csplaybooks.playbooks.models import Playbook
@@ -118,6 +119,20 @@ def test_a_draft_that_could_not_be_published_says_why(boss, playbook):
     assert "triggers/0/any/0/all/0/meters: there is no meter seats" in shown
     Playbook.objects.update(draft="key: [")
     assert "this is not the YAML of a playbook" in page(boss, playbook)
+
+
+def test_a_draft_of_another_motion_says_that_it_could_not_be_published(boss, playbook):
+    customer("Free Inc")
+    publish_playbook(playbook_id=playbook.pk, now=NOW)
+    playbook.refresh_from_db()
+    Playbook.objects.update(draft=playbook.draft.replace(f"motion: {playbook.motion}", "motion: service"))
+    said = f"motion: the motion of a published playbook stays: {playbook.motion}; make a new playbook"
+    shown = page(boss, playbook)
+    assert said in shown
+    assert "Matches today" not in shown
+    asked = act(boss, Playbook, "publish", [playbook]).content.decode()
+    assert said in asked
+    assert "Matches today" not in asked
 
 
 def test_weeks_are_worked_out_when_asked_for(boss, playbook):

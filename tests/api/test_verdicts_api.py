@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from django.test import Client
 
 from csplaybooks.accounts.factories import AccountFactory, AccountTeamFactory, ApiTokenFactory, TeamMemberFactory
 from csplaybooks.accounts.models import Account
-from csplaybooks.playbooks.factories import PlayFactory
+from csplaybooks.playbooks.factories import PlayFactory, RunFactory
 from csplaybooks.playbooks.models import Play, Run, Trigger
 from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.signals.factories import PrunedDayFactory
@@ -56,6 +56,11 @@ def numbers(answer: Any) -> dict[str, int]:
     """The verdicts that somebody has, with how many."""
     assert answer.status_code == 200, answer.content
     return {line["verdict"]: line["accounts"] for line in answer.json()["verdicts"] if line["accounts"]}
+
+
+def ran_before(trigger: Trigger, moment: datetime) -> None:
+    """A run of back then that evaluated the trigger."""
+    RunFactory(moment=moment, versions={str(trigger.pk): trigger.playbook.published_id})
 
 
 ALL = {"outside": 1, "failed:0:0": 1, "failed:0:1": 1, "held:onboarding": 1}
@@ -108,6 +113,7 @@ def test_the_past_is_told_as_it_was_known(api: Client, trigger: Trigger) -> None
     run = Run.objects.latest("pk")
     # Told afterwards, of before: the moment knows it today, the run did not.
     gate_hits("silent", 1, 2, 3, at=NOW - DAY)
+    ran_before(trigger, NOW - 3 * DAY)
     work(now=NOW)
     assert numbers(api.get(f"{URL}{trigger.pk}/verdicts/")).get("failed:0:0") is None
     assert numbers(api.get(f"{URL}{trigger.pk}/verdicts/", {"run": run.pk}))["failed:0:0"] == 1
@@ -124,6 +130,8 @@ def test_the_past_is_told_as_it_was_known(api: Client, trigger: Trigger) -> None
     [
         ({"at": "2026-11-17T00:00:00Z"}, 400, "invalid_filter"),
         ({"at": "yesterday"}, 400, "invalid_filter"),
+        ({"at": "0002-06-03T00:00:00Z"}, 400, "invalid_filter"),
+        ({"at": "1999-12-31T23:59:59Z"}, 400, "invalid_filter"),
         ({"at": "2026-11-15T00:00:00"}, 400, "invalid_filter"),
         ({"run": "many"}, 400, "invalid_filter"),
         ({"run": "99999"}, 404, "unknown_run"),
@@ -156,6 +164,7 @@ def test_what_is_not_there_is_told_so(api: Client, trigger: Trigger) -> None:
 
 def test_what_was_pruned_is_gone(api: Client, trigger: Trigger) -> None:
     PrunedDayFactory(day=(NOW - 30 * DAY).date())
+    ran_before(trigger, NOW - 100 * DAY)
     past = {"at": (NOW - 60 * DAY).isoformat()}
     answer = api.get(f"{URL}{trigger.pk}/verdicts/", past)
     assert (answer.status_code, answer.json()["code"]) == (410, "pruned"), answer.json()
@@ -187,6 +196,15 @@ def test_people_see_the_accounts_that_they_look_after(trigger: Trigger) -> None:
     assert person(owner, "view_trigger").get(WHY, {"account": "match"}).status_code == 200
     assert person(owner, "view_trigger").get(WHY, {"account": "empty"}).json()["code"] == "unknown_account"
     assert person(owner, "view_play").get(address).json()["code"] == "missing_permission"
+    behind = f"{URL}{trigger.pk}/accounts/?verdict=failed:0:0"
+    assert person(owner, "view_trigger").get(behind).json()["code"] == "missing_permission"
+    assert person(owner, "view_trigger", "view_account").get(behind).status_code == 200
+
+
+def test_before_the_first_run_nothing_was_asked(api: Client, trigger: Trigger) -> None:
+    before = {"at": (NOW - DAY).isoformat()}
+    assert api.get(f"{URL}{trigger.pk}/verdicts/", before).status_code == 404
+    assert api.get(WHY, {"account": "match", **before}).json()["results"] == []
 
 
 def test_an_account_seen_for_the_sake_of_a_play_is_not_told_of(trigger: Trigger) -> None:
@@ -206,6 +224,14 @@ def test_an_account_seen_for_the_sake_of_a_play_is_not_told_of(trigger: Trigger)
 def test_tokens_need_the_scope_and_their_accounts(trigger: Trigger) -> None:
     without = client_of(ApiTokenFactory(scopes=["plays:read"]))
     assert without.get(URL).json()["code"] == "missing_scope"
+    triggers = client_of(ApiTokenFactory(scopes=["triggers:read"]))
+    assert triggers.get(f"{URL}{trigger.pk}/verdicts/").status_code == 200
+    listed = triggers.get(f"{URL}{trigger.pk}/accounts/", {"verdict": "outside"})
+    assert (listed.status_code, listed.json()["code"]) == (403, "missing_scope")
+    assert "'accounts:read'" in listed.json()["message"]
+    accounts = client_of(ApiTokenFactory(scopes=["accounts:read"]))
+    listed = accounts.get(f"{URL}{trigger.pk}/accounts/", {"verdict": "outside"})
+    assert "'triggers:read'" in listed.json()["message"]
     limited = client_of(ApiTokenFactory(account_ids=[Account.objects.get(name="match").pk]))
     assert limited.get(f"{URL}{trigger.pk}/verdicts/").json()["population"] == 1
     assert limited.get(WHY, {"account": "empty"}).json()["code"] == "unknown_account"
