@@ -24,9 +24,9 @@ from csplaybooks.api.problems import FieldError, Problem
 from csplaybooks.api.views import ApiMixin, ApiView, ReadOnlyApiViewSet, describe
 from csplaybooks.playbooks.api_asked import WhenQuery, asked_of
 from csplaybooks.playbooks.evaluator import TriggerVersion
-from csplaybooks.playbooks.models import Trigger
+from csplaybooks.playbooks.models import PlaybookVersion, Trigger
 from csplaybooks.playbooks.reach import Forgotten
-from csplaybooks.playbooks.verdicts import Asked, Count, Explanation, Verdict, accounts_of, count_verdicts, explain
+from csplaybooks.playbooks.verdicts import Asked, Count, Verdict, accounts_of, count_verdicts, explain
 from csplaybooks.signals.api_queries import AccountQuery, account_called, asked_in
 
 
@@ -205,7 +205,14 @@ class WhySerializer(serializers.Serializer[Any]):
 
     def get_results(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
         """For each trigger its one verdict, its sentence, and all that these stand on; see the documentation."""
-        return [_told(explanation, answer["playbooks"]) for explanation in answer["explanations"]]
+        return [
+            {
+                "playbook": answer["playbooks"][explanation.trigger.trigger_id],
+                "playbook_version": answer["versions"][explanation.trigger.version_id],
+                **explanation.as_json(),
+            }
+            for explanation in answer["explanations"]
+        ]
 
 
 class VerdictsView(ApiView):
@@ -231,12 +238,10 @@ class VerdictsView(ApiView):
             wanted = wanted.filter(key=values["trigger"])
         playbooks = dict(wanted.order_by().values_list("pk", "playbook__key"))
         found = explain(asked.triggers(playbooks.keys()), asked, [account_id], self.viewer).get(account_id, [])
-        answer = {"asked": asked, "explanations": found, "playbooks": playbooks}
+        versions = PlaybookVersion.objects.filter(pk__in={each.trigger.version_id for each in found}).order_by()
+        numbers = dict(versions.values_list("pk", "number"))
+        answer = {"asked": asked, "explanations": found, "playbooks": playbooks, "versions": numbers}
         return Response(WhySerializer(answer).data)
-
-
-def _told(explanation: Explanation, playbooks: dict[int, str]) -> dict[str, Any]:
-    return {"playbook": playbooks[explanation.trigger.trigger_id], **explanation.as_json()}
 
 
 def _trigger(asked: Asked, pk: int, viewer: Any) -> TriggerVersion:

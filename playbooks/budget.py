@@ -9,23 +9,31 @@ Everything here happens under the lease of runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any
+
+from django.db.models import Exists, OuterRef
 
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
 from csplaybooks.accounts.models import AccountTeam
+from csplaybooks.playbooks.asking_again import Answers, ask_again
 from csplaybooks.playbooks.close_rates import CloseRates
+from csplaybooks.playbooks.measures.account_ids import AccountIds
+from csplaybooks.playbooks.measures.base import day_of
 from csplaybooks.playbooks.models import Match, Play, PlaybookVersion, Route
-from csplaybooks.playbooks.models.matches import MatchQuerySet
 from csplaybooks.playbooks.pipeline.amounts import Case, work_out_amounts
 from csplaybooks.playbooks.pipeline.opening import choose_route, segments_of
 from csplaybooks.playbooks.pipeline.owners import AE_POOL, CSM_POOL, People, choose_owner, pool_of, team_of, unowned
-from csplaybooks.playbooks.steps import write_steps
+from csplaybooks.playbooks.steps import HELD_COLUMNS, write_steps
 
 #: So many matches are valued, or written, by one statement.
 _CHUNK = 2000
+
+#: So many of the queue are read at a time, while there is room.
+_READ = 500
 
 #: The pools as a run keeps them, and as people call them.
 POOLS: Mapping[str, str] = {CSM_POOL: "csm", AE_POOL: "ae"}
@@ -71,29 +79,64 @@ def value(matches: Sequence[Match], current: PlaybookVersion, at: datetime, rate
             match.expected_value_minor = rates.of(current.playbook_id, current.document).of(amount.minor)
 
 
-def look_at_queue(*, at: datetime, run_id: int, in_run: bool) -> Look:
+def look_at_queue(*, at: datetime, run_id: int, in_run: bool, judged: Collection[int] = ()) -> Look:
     """Let in the best of what waits, as far as there is room, and let expire what has waited too long.
 
-    A constant number of queries, and only one where nothing waits. `run_id` is the newest run, `in_run` whether this is
-    part of it.
+    Nothing is let in that the guards do not let pass at this very moment: what they refuse is held. `judged` are the
+    ids of matches that they have just let pass. `run_id` is the newest run, `in_run` whether this is part of it.
+
+    A constant number of queries for every 500 matches among which room is given away, and only one where nothing waits.
     """
     if not Match.objects.waiting().exists():
         return Look()
     expired = _expire(at, run_id, in_run)
-    waiting = list(Match.objects.waiting().by_value().defer("evidence"))
-    if not waiting:
+    if expired and not Match.objects.waiting().exists():
         return Look(expired=expired)
     room = Room.at(at)
     capacities = {POOLS[role]: room.people.free_room(role) for role in POOLS}
-    let_in = [match for match in waiting if room.takes(match)]
+    let_in = _waiting(room.choose())
+    answers = _ask([match for match in let_in if match.pk not in judged], at, run_id, in_run)
+    lowered = answers.lowered
+    if answers.refused or answers.failed:
+        # The room goes to what may have it: now all that waits is asked, so that this is enough.
+        done = {match.pk for match in let_in}.union(judged)
+        waiting = Match.objects.waiting().by_value().defer("evidence").iterator()
+        rest = _ask([match for match in waiting if match.pk not in done], at, run_id, in_run)
+        lowered += rest.lowered
+        let_in = _waiting(Room.at(at).choose({match.pk for match in (*answers.failed, *rest.failed)}))
     for match in let_in:
         match.admitted_run_id = run_id
     for start in range(0, len(let_in), _CHUNK):
         chunk = let_in[start : start + _CHUNK]
         # Nobody else moves what waits: it takes the lease of runs.
         Match.objects.waiting().filter(pk__in=[match.pk for match in chunk]).update(admitted_run=run_id)
-    write_steps(let_in, run_id=run_id, in_run=in_run, at=at)
+    coming = {match.pk for match in let_in}
+    still_waiting = [match for match in lowered if match.pk not in coming]
+    write_steps([*still_waiting, *let_in], run_id=run_id, in_run=in_run, at=at)
     return Look(len(let_in), expired, capacities)
+
+
+def _waiting(ids: Sequence[int]) -> list[Match]:
+    """Matches by id, the best value first."""
+    rows: list[Match] = []
+    for start in range(0, len(ids), _CHUNK):
+        rows += Match.objects.waiting().filter(pk__in=ids[start : start + _CHUNK]).by_value().defer("evidence")
+    return rows
+
+
+def _ask(matches: Sequence[Match], at: datetime, run_id: int, in_run: bool) -> Answers:
+    """Ask the guards about matches that wait, hold what they refuse, and save what has become of the ceilings."""
+    # Between runs by all that was told, claimed or not: nothing goes to an account that has left a moment ago.
+    answers = ask_again(matches, at=at, mark=run_id if in_run else None, strict=False)
+    Match.objects.waiting().bulk_update(answers.lowered, ["ceiling", "route"], batch_size=_CHUNK)
+    Match.objects.waiting().bulk_update(answers.refused, ["ceiling", *HELD_COLUMNS], batch_size=500)
+    write_steps(answers.refused, run_id=run_id, in_run=in_run, at=at)
+    return answers
+
+
+#: What is read of a match to find out whether there is room for it.
+_PLACE = ("pk", "account", "version__playbook__motion", "route")
+_Place = tuple[int, int, str, str]
 
 
 @dataclass
@@ -101,41 +144,87 @@ class Room:
     """Who has room for one more play, with all that has been promised and is not theirs yet."""
 
     people: People
-    team: Mapping[tuple[int, str], int]
-    motions: Mapping[int, str]
+    team: dict[tuple[int, str], int] = field(default_factory=dict)
     #: The accounts and motions that have a play, or will have one as soon as a worker comes by.
-    taken: set[tuple[int, str]]
+    taken: set[tuple[int, str]] = field(default_factory=set)
 
     @classmethod
     def at(cls, moment: datetime) -> Room:
-        """The room at a moment, before anything more is let in; seven queries.
+        """The room at a moment, before anything more is let in; six queries.
 
         They follow the way that a match goes (let in, play without an owner, somebody's load): what moves on meanwhile
         is counted twice, until the next look, and nothing is missed.
         """
-        queued: MatchQuerySet = Match.objects.filter(state=Match.State.QUEUED)
         # What was given up comes by again when a person says so, and takes its chance then.
-        coming = list(
-            Match.objects.admitted().filter(stuck_at__isnull=True).by_value().values_list("account", "version", "route")
-        )
-        versions = PlaybookVersion.objects.filter(pk__in=queued.order_by().values("version"))
-        motions = dict(versions.values_list("pk", "document__motion"))
-        open_plays = Play.objects.open().filter(account__in=queued.order_by().values("account")).order_by()
-        taken = set(open_plays.values_list("account", "motion"))
+        coming = list(Match.objects.admitted().filter(stuck_at__isnull=True).by_value().values_list(*_PLACE))
         routed = list(unowned().order_by("opened_at", "pk").values_list("account", "route"))
-        team = team_of(queued.order_by().values("account")) | team_of(unowned().order_by().values("account"))
-        room = cls(People.at(moment), team, motions, taken)
+        room = cls(People.at(moment))
+        room.learn({account_id for account_id, _ in routed}.union(account_id for _, account_id, _, _ in coming))
         for account_id, route in routed:
             room._promise(account_id, Route(route))
-        for account_id, version_id, route in coming:
+        for _, account_id, motion, route in coming:
             # It has been let in: who would own it may have got other plays since.
-            room._let_in(account_id, motions[version_id], _route(route))
-            room.taken.add((account_id, motions[version_id]))
+            room._let_in(account_id, motion, _route(route))
+            room.taken.add((account_id, motion))
         return room
 
-    def takes(self, match: Match) -> bool:
-        """Whether a match may become a play; its room is promised to it then."""
-        return self._let_in(match.account_id, self.motions[match.version_id], _route(match.route))
+    def learn(self, accounts: Collection[int]) -> None:
+        """Who looks after accounts, and which plays are open there; two queries."""
+        if accounts:
+            ids = AccountIds(sorted(accounts))
+            self.team.update(team_of(ids))
+            self.taken.update(Play.objects.open().filter(account__in=ids).order_by().values_list("account", "motion"))
+
+    def choose(self, without: Collection[int] = ()) -> list[int]:
+        """The ids of the waiting matches there is room for, whose room is promised to them then.
+
+        The best value first, as far as people have room: in the end only those are read that need none, or may find it
+        elsewhere. `without` are matches that cannot be let in. Three queries for every 500 matches that are read.
+        """
+        chosen: dict[int, int] = {}
+        if self.people.free_room(CSM_POOL) != 0:
+            for chunk in _chunks(Match.objects.waiting().by_value().values_list(*_PLACE).iterator(chunk_size=_READ)):
+                self._take(chunk, without, chosen)
+                if self.people.free_room(CSM_POOL) == 0:
+                    break
+            else:
+                return list(chosen)
+        for chunk in _chunks(self._besides_the_pool(chosen)):
+            self._take(chunk, without, chosen)
+        return list(chosen)
+
+    def _take(self, places: Sequence[_Place], without: Collection[int], chosen: dict[int, int]) -> None:
+        """Add those of some matches that may become a play to what is chosen: account ids by match id."""
+        self.learn({account_id for _, account_id, _, _ in places})
+        for pk, account_id, motion, route in places:
+            if pk not in chosen and pk not in without and self._let_in(account_id, motion, _route(route)):
+                chosen[pk] = account_id
+
+    def _besides_the_pool(self, chosen: Mapping[int, int]) -> Iterable[_Place]:
+        """The waiting matches, best value first, that may find room although the pool of CSMs is full.
+
+        They take nobody's time, or fold, or their account's own people have room, or the pool of AEs has. Two queries.
+        """
+        waiting = Match.objects.waiting().order_by()
+        light = [route.value for route in Route if not route.counts_toward_load]
+        motion = {"account": OuterRef("account"), "motion": OuterRef("version__playbook__motion")}
+        coming = Match.objects.admitted().filter(
+            account=OuterRef("account"), version__playbook__motion=OuterRef("version__playbook__motion")
+        )
+        here = AccountTeam.objects.current().filter(account=OuterRef("account"))
+        ways = [
+            waiting.filter(route__in=light),
+            waiting.filter(Exists(Play.objects.open().filter(**motion))),
+            waiting.filter(Exists(coming)),
+            waiting.filter(Exists(here.filter(member__in=self.people.able()))),
+        ]
+        if self.people.free_room(AE_POOL) != 0:
+            ways.append(waiting.filter(~Exists(here.filter(role=AccountTeam.Role.CSM)), route=Route.SALES))
+        first, *others = (way.values_list("account", flat=True) for way in ways)
+        # All that waits at these accounts: what is heavy may fold into what is light.
+        accounts = AccountIds(sorted({*first.union(*others), *chosen.values()}))
+        rows: Iterable[_Place] = waiting.filter(account__in=accounts).by_value().values_list(*_PLACE)
+        return rows if accounts.ids else ()
 
     def _let_in(self, account_id: int, motion: str, route: Route) -> bool:
         folds = (account_id, motion) in self.taken
@@ -154,6 +243,12 @@ class Room:
         if route.counts_toward_load:
             self.people.load[owner] += 1
         return True
+
+
+def _chunks(rows: Iterable[_Place]) -> Iterator[list[_Place]]:
+    rest = iter(rows)
+    while chunk := list(islice(rest, _READ)):
+        yield chunk
 
 
 def _route(route: str) -> Route:
@@ -180,7 +275,7 @@ def _expire(at: datetime, run_id: int, in_run: bool) -> int:
             now=at,
             kind="match_expired",
             text=f"{match.trigger.playbook} matched, and expired: nobody had room for it since "
-            f"{match.queued_at:%Y-%m-%d}",
+            f"{day_of(match.queued_at)}",
             subject=match,
             data={"trigger": match.trigger_id, "match": match.pk},
         )
@@ -201,6 +296,7 @@ def waiting_by_pool(at: datetime) -> dict[str, tuple[int, int | None]]:
     if not waiting:
         return {}
     room = Room.at(at)
+    room.learn({account_id for account_id, _ in waiting})
     numbers: dict[str, int] = {}
     for account_id, route in waiting:
         pool = pool_of(_route(route), room.team.get((account_id, AccountTeam.Role.CSM)))

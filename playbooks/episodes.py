@@ -19,8 +19,9 @@ from csplaybooks.playbooks.budget import look_at_queue, value
 from csplaybooks.playbooks.close_rates import CloseRates
 from csplaybooks.playbooks.document import QUEUE_DAYS
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate, running_versions
-from csplaybooks.playbooks.guards import Admitted, Panel, Question
+from csplaybooks.playbooks.guards import Line, Panel, Question
 from csplaybooks.playbooks.measures import Known, uses_catalogue, uses_readiness
+from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run
 from csplaybooks.playbooks.models.matches import MatchQuerySet
 from csplaybooks.playbooks.pokes import poke
@@ -61,14 +62,14 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
     )
     counts: dict[str, dict[str, Any]] = {}
     looked: dict[int, Far] = {}
-    admitted: Admitted = {}
+    passed: set[int] = set()
     rates = CloseRates(run.moment)
     standing = _standing(accounts)
     for version, triggers in versions:
         open_ids = {t.trigger_id: standing.pop(t.trigger_id, {}) for t in triggers}
         try:
             with transaction.atomic():
-                counts.update(_run_version(version, triggers, run, known, accounts, open_ids, admitted, rates, looked))
+                counts.update(_run_version(version, triggers, run, known, accounts, open_ids, passed, rates, looked))
         except Exception as error:
             if is_database_trouble(error):
                 # Not the playbook's fault: the whole run is rolled back, and its inputs stay unclaimed.
@@ -80,7 +81,7 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
     # What is left are episodes of triggers that no running version has any more.
     retired = [match.pk for matches in standing.values() for match in matches.values()]
     _close(retired, run)
-    look = look_at_queue(at=run.moment, run_id=run.pk, in_run=True)
+    look = look_at_queue(at=run.moment, run_id=run.pk, in_run=True, judged=passed)
     run.inputs = {**known.as_json(), "capacities": dict(look.capacities), "close_rates": rates.as_json()}
     run.accounts = Account.objects.known_at(run.pk).count() if accounts is None else len(accounts)
     count_up(run, versions, counts, known, accounts, looked)
@@ -101,7 +102,7 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
 
 
 def _in_scope(matches: MatchQuerySet, accounts: Sequence[int] | None) -> MatchQuerySet:
-    return matches if accounts is None else matches.filter(account__in=accounts)
+    return matches if accounts is None else matches.filter(account__in=AccountIds(accounts))
 
 
 class Standing(NamedTuple):
@@ -128,7 +129,7 @@ def _run_version(
     known: Known,
     accounts: Sequence[int] | None,
     standing: Mapping[int, Mapping[int, Standing]],
-    admitted: Admitted,
+    passed: set[int],
     rates: CloseRates,
     looked: dict[int, Far],
 ) -> dict[str, dict[str, Any]]:
@@ -143,7 +144,7 @@ def _run_version(
         opened, counts[str(trigger.trigger_id)] = _find(trigger, run, known, accounts, before, looked)
         fresh += opened
     if fresh or any(match.waits for matches in standing.values() for match in matches.values()):
-        court = Court(run.moment, known, admitted, rates, run_id=run.pk, in_run=True)
+        court = Court(run.moment, known, passed, rates, run_id=run.pk, in_run=True)
         judge(version, triggers, court, _in_scope(Match.objects.all(), accounts), fresh)
     return counts
 
@@ -207,13 +208,13 @@ def _close(match_ids: Sequence[int], run: Run) -> None:
 class Court:
     """What the guards are asked with: at which moment, knowing what, in a run or between two.
 
-    `admitted` goes from version to version: what was let through at an account takes its room. `run_id` is the newest
-    run, `in_run` whether the guards are asked by it.
+    The ids of what they let pass are added to `passed`. `run_id` is the newest run, `in_run` whether the guards are
+    asked by it.
     """
 
     moment: datetime
     known: Known
-    admitted: Admitted
+    passed: set[int]
     rates: CloseRates
     run_id: int
     in_run: bool
@@ -229,17 +230,20 @@ def judge(
     """Ask the guards about the unfired ones among `matches` of one version, and about `fresh` ones, not yet saved.
 
     Writes what has changed, and its steps. What is let pass stands in the queue with its route and value; whether there
-    is room for it is another question. A constant number of queries for every 2,000 matches. Answers how many are free.
+    is room for it is another question. Those who stand there already are asked first, and take room at their account
+    before all who come now. A constant number of queries for every 2,000 matches. Answers how many are free.
     """
     cooldowns: Mapping[int, int] = {t.trigger_id: t.definition["cooldown_days"] for t in triggers}
     waiting = matches.unfired().filter(trigger__in=list(cooldowns)).order_by("pk")
     rows = [*waiting, *fresh]
     before = {match.pk: (said_of(match), _written(match)) for match in rows if match.pk}
     question = Question(court.moment, court.known, version.document["motion"], cooldowns)
-    panel = Panel({match.account_id for match in rows}, question, version.document["guards"])
+    accounts = {match.account_id for match in rows}
+    line = Line.at(accounts)
+    panel = Panel(accounts, question, version.document["guards"])
     free = []
-    for match in rows:
-        judgement = panel.judge(match.account_id, match.trigger_id, court.admitted)
+    for match in line.in_order(rows):
+        judgement = panel.judge_match(match, line)
         match.ceiling = judgement.ceiling.route if judgement.ceiling else ""
         if judgement.hold:
             hold(match, judgement.hold)
@@ -252,6 +256,8 @@ def judge(
     Match.objects.unfired().bulk_update(changed, _COLUMNS, batch_size=500)
     told = [match for match in changed if before[match.pk][0] != said_of(match)]
     write_steps([*_unfired_of(told), *fresh], run_id=court.run_id, in_run=court.in_run, at=court.moment)
+    # At last: of a version that fails nothing is written, and so nothing is passed.
+    court.passed.update(match.pk for match in free)
     return len(free)
 
 

@@ -24,6 +24,7 @@ from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate, running_ve
 from csplaybooks.playbooks.guards import Crowded
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.measures import Known
+from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run, Trigger
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.reach import Forgotten
@@ -192,7 +193,7 @@ def matches_after(run: Run) -> dict[int, list[int]]:
     accounts = looked_at(run)
     open_then = Match.objects.open_after(run.pk).filter(trigger__in=run.versions)
     if accounts is not None:
-        open_then = open_then.filter(account__in=accounts)
+        open_then = open_then.filter(account__in=AccountIds(accounts))
     answers: dict[int, list[int]] = {int(trigger_id): [] for trigger_id in run.versions}
     for trigger_id, account_id in open_then.order_by("account_id").values_list("trigger", "account"):
         answers[trigger_id].append(account_id)
@@ -219,7 +220,7 @@ def judge_held(*, now: datetime) -> int:
         asked = set(held.order_by().values_list("trigger", flat=True).distinct())
         freed = 0
         moment = max(now, last.moment)
-        court = Court(moment, known, {}, CloseRates(moment), run_id=last.pk, in_run=False)
+        court = Court(moment, known, set(), CloseRates(moment), run_id=last.pk, in_run=False)
         for version, triggers in running_versions():
             if asked & {trigger.trigger_id for trigger in triggers}:
                 try:
@@ -229,7 +230,7 @@ def judge_held(*, now: datetime) -> int:
                     if is_database_trouble(error):
                         raise
                     logger.exception("the guards of %s could not be asked", version)
-        if freed and look_at_queue(at=moment, run_id=last.pk, in_run=False).admitted:
+        if freed and look_at_queue(at=moment, run_id=last.pk, in_run=False, judged=court.passed).admitted:
             poke("work")
         return freed
 
@@ -237,6 +238,7 @@ def judge_held(*, now: datetime) -> int:
 def admit_waiting(*, now: datetime) -> int:
     """Let in from the queue what there is room for by now, and let expire what has waited too long; how many came in.
 
+    The guards are asked once more about what would come in, and hold what they do not let pass any more.
     Nobody tells when a play closes, or when somebody is back. While a run is under way it does nothing: a run does the
     same at its end, and there is a next time.
     """

@@ -1,4 +1,4 @@
-"""The queue, close rates and sums as pages show them."""
+"""The queue and close rates as pages show them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from django.utils import timezone
 
 from csplaybooks.accounts.admin.show import money
 from csplaybooks.accounts.visibility import scope_of
-from csplaybooks.admin_base import BaseAdmin, lines_of, link_to, shown, table_of
+from csplaybooks.admin_base import BaseAdmin, lines_of, shown, table_of
 from csplaybooks.playbooks.budget import POOL_NAMES, places, waiting_by_pool
 from csplaybooks.playbooks.close_rates import CloseRates
 from csplaybooks.playbooks.models import Match, Playbook, Run, Trigger
 from csplaybooks.playbooks.models.matches import BY_VALUE
 from csplaybooks.playbooks.sums import STATES
-from csplaybooks.playbooks.verdicts import Kind
 
 
 class QueueFilter(admin.SimpleListFilter):
@@ -73,7 +72,7 @@ class QueuePages(BaseAdmin):
         """The list; above the queue stands how many wait, and for whom."""
         more = dict(extra_context or {})
         if self._waits(request) and not scope_of(request.user).nothing:
-            more["subtitle"] = queue_in_words()
+            more["subtitle"] = queue_in_words(request.user)
         return super().changelist_view(request, more)
 
 
@@ -88,16 +87,22 @@ def room_in_words(match: Match) -> str | None:
     return f"Waits{place}: nobody who may own it is here and under their cap."
 
 
-def queue_in_words() -> str:
-    """How many matches wait for room, for whom, and how much room there is; a constant number of queries."""
+def queue_in_words(viewer: Any) -> str:
+    """How many matches wait for room, for whom, and how much room there is; a constant number of queries.
+
+    Room is shared, so it tells of all accounts; and whoever does not see them all reads how many of these they see.
+    """
     pools = waiting_by_pool(timezone.now())
     if not pools:
         return "No match waits for room."
-    said = []
-    for pool, (number, free) in pools.items():
-        room = "nobody belongs to them" if free is None else f"{free:,} free {'place' if free == 1 else 'places'}"
-        said.append(f"{number:,} {'waits' if number == 1 else 'wait'} for {POOL_NAMES[pool]} ({room})")
-    return "; ".join(said) + "."
+    said = "; ".join(
+        f"{number:,} {'waits' if number == 1 else 'wait'} for {POOL_NAMES[pool]} ({_room(free)})"
+        for pool, (number, free) in pools.items()
+    )
+    if scope_of(viewer).everything:
+        return f"{said}."
+    seen = Match.objects.waiting().visible_to(viewer).count()
+    return f"Of all accounts, {said}. You see {f'{seen:,}' if seen else 'none'} of them."
 
 
 def close_rate_of(playbook: Playbook) -> str:
@@ -114,56 +119,13 @@ def episodes_of(trigger: Trigger, viewer: Any) -> Any:
     return table_of(("Episodes", ""), [*lines, ("All", sum(counted.values()))])
 
 
-def counts_in_words(run: Run) -> Any:
-    """What a run found, over the accounts that it looked at: a row for each trigger, and the totals. One query."""
-    columns = ("matched", "opened", "closed")
-    rows = [
-        (name, *(counts.get(column, 0) for column in columns), counts.get("episodes", {}).get("all"), *_states(counts))
-        for name, counts in _by_trigger(run)
-    ]
-    head = ("Trigger", "Match now", "Opened", "Closed", "Episodes ever", *(f"{state.label}" for state in STATES))
-    return table_of(head, [*rows, _totals(rows)] if rows else [])
-
-
-def verdicts_in_words(run: Run) -> Any:
-    """The verdicts of a run over all accounts or a part of them: a row for each trigger; its sum are the accounts."""
-    kinds = list(Kind)
-    rows = []
-    for name, counts in _by_trigger(run):
-        if (verdicts := counts.get("verdicts")) is not None:
-            by_kind = {kind: sum(n for key, n in verdicts.items() if key.split(":")[0] == kind.value) for kind in kinds}
-            rows.append((name, sum(verdicts.values()), *by_kind.values()))
-    if not rows:
-        return "Only counted where a run looks at all accounts, or at a part of them."
-    return table_of(("Trigger", "Accounts", *(kind.label for kind in kinds)), rows)
-
-
 def budget_of(run: Run) -> Any:
     """What the budget of a run stood on: room by pool, and the close rates it went by."""
     capacities: Mapping[str, int | None] = run.inputs.get("capacities") or {}
-    lines = [
-        f"{POOL_NAMES[pool].capitalize()}: {'nobody belongs to them' if free is None else f'{free:,} free places'}"
-        for pool, free in capacities.items()
-    ]
+    lines = [f"{POOL_NAMES[pool].capitalize()}: {_room(free)}" for pool, free in capacities.items()]
     return lines_of(lines) if lines else "Nothing waited for room."
 
 
-def _states(counts: Mapping[str, Any]) -> list[int]:
-    episodes = counts.get("episodes", {})
-    return [episodes.get(state.value, 0) for state in STATES]
-
-
-def _by_trigger(run: Run) -> list[tuple[Any, Mapping[str, Any]]]:
-    """The triggers that a run evaluated, each with what it counted; in the order of their names."""
-    triggers = (
-        Trigger.objects.select_related("playbook").defer("playbook__draft").in_bulk([int(pk) for pk in run.counts])
-    )
-    named = [(triggers.get(int(pk)), counts) for pk, counts in run.counts.items()]
-    return sorted(
-        ((link_to(trigger) or "a trigger that is gone", counts) for trigger, counts in named),
-        key=lambda row: str(row[0]),
-    )
-
-
-def _totals(rows: list[Any]) -> tuple[Any, ...]:
-    return ("All together", *(sum(row[column] or 0 for row in rows) for column in range(1, len(rows[0]))))
+def _room(free: int | None) -> str:
+    """The free places of a pool in words; None: nobody belongs to it."""
+    return "nobody belongs to them" if free is None else f"{free:,} free {'place' if free == 1 else 'places'}"

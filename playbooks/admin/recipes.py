@@ -27,16 +27,19 @@ from csplaybooks.admin_base import (
     in_plain,
     is_answered,
     link_to,
+    page_of,
     see_also,
     shown,
 )
 from csplaybooks.playbooks.acts.recipes import (
     publish_playbook,
+    publishing_faults,
     roll_back_playbook,
     save_draft,
     set_playbook_active,
 )
 from csplaybooks.playbooks.admin.budget import close_rate_of, episodes_of
+from csplaybooks.playbooks.admin.matches import trigger_in_words
 from csplaybooks.playbooks.admin.verdicts import VerdictPages
 from csplaybooks.playbooks.admin.what_if import WhatIfPage
 from csplaybooks.playbooks.differences import changes_by, changes_of_draft, changes_of_version
@@ -50,6 +53,9 @@ MOST_TRIED = 3
 #: The most lines of what changed that are told of one playbook.
 MOST_LINES = 50
 
+#: Above what keeps a draft from being published.
+CANNOT = "The draft cannot be published as it is:"
+
 #: The name under which the page that asks brings back the version of a playbook that was read.
 _READ = "read_{}"
 
@@ -59,6 +65,19 @@ PUBLISH = "csplaybooks_playbooks.publish_playbook"
 def said_of(error: DocumentError) -> list[str]:
     """What is wrong with a document, each with its place."""
     return [f"{path}: {message}" if path else message for path, message in error.errors]
+
+
+def in_the_way(playbook: Playbook) -> list[str]:
+    """What keeps a playbook's draft from being published, each with its place; nothing of what runs already."""
+    if not _is_pending(playbook):
+        return []
+    try:
+        document = read_document(playbook.draft)
+        if errors := publishing_faults(document, playbook, now=timezone.now()):
+            raise DocumentError(errors)
+    except DocumentError as error:
+        return said_of(error)
+    return []
 
 
 def _verbatim(text: str) -> Any:
@@ -81,15 +100,30 @@ def _draft_changes(playbook: Playbook) -> list[str]:
     try:
         return changes_of_draft(playbook)
     except DocumentError as error:
-        return ["The draft cannot be published as it is:", *said_of(error)]
+        return [CANNOT, *said_of(error)]
 
 
-def _what_if(playbook: Playbook) -> list[str]:
-    """What publishing a playbook's draft would come to today; nothing of one that cannot be read."""
+def _would_change(playbook: Playbook) -> list[str]:
+    """What publishing a playbook's draft would change, after what keeps it from being published."""
+    faults = in_the_way(playbook)
     try:
-        return what_if_summary(read_document(playbook.draft), timezone.now())
+        changes = changes_of_draft(playbook)
     except DocumentError:
-        return []
+        changes = []
+    return [CANNOT, *faults, *changes] if faults else changes
+
+
+def _would_only_change(playbook: Playbook) -> list[str]:
+    return _capped(_draft_changes(playbook)) or ["Nothing: the draft is what runs already."]
+
+
+def _would_come_to(playbook: Playbook) -> list[str]:
+    """What somebody reads who is asked whether a draft shall be published."""
+    try:
+        come_to = what_if_summary(read_document(playbook.draft), timezone.now())
+    except DocumentError as error:
+        return [CANNOT, *_capped(said_of(error))]
+    return [*_would_only_change(playbook), *come_to]
 
 
 def _version_read(request: HttpRequest, playbook_id: int) -> int | None:
@@ -119,7 +153,10 @@ class PlaybookForm(VersionedForm):
         """The text with the line breaks it has in a file. Says every fault of the document, by its place."""
         text: str = self.cleaned_data["draft"].replace("\r\n", "\n")
         kept = self.instance.draft
-        if "\r\n" in kept and "\n" not in kept.replace("\r\n", ""):
+        if text == kept.replace("\r\n", "\n").replace("\r", "\n"):
+            # Nothing was changed: a file with several kinds of line ends keeps each.
+            text = kept
+        elif "\r\n" in kept and "\n" not in kept.replace("\r\n", ""):
             # A file with the other line ends, which no browser tells: they stay.
             text = text.replace("\n", "\r\n")
         try:
@@ -148,12 +185,14 @@ def _is_pending(playbook: Playbook) -> bool:
     return playbook.published is None or playbook.published.source != playbook.draft
 
 
-def _rolling_back(version: PlaybookVersion) -> list[str]:
-    """What going back to a version would change, or why that cannot be."""
+def _going_back(version: PlaybookVersion) -> list[str]:
+    """What somebody reads who is asked whether a version shall be published again."""
     try:
-        return changes_by(version.playbook.published, version.source)
+        come_to = what_if_summary(read_document(version.source), timezone.now())
     except DocumentError as error:
-        return ["It cannot be published as it is any more:", *said_of(error)]
+        return ["It cannot be published as it is any more:", *_capped(said_of(error))]
+    changes = _capped(changes_by(version.playbook.published, version.source))
+    return [*(changes or ["Nothing: this is what runs already."]), *come_to]
 
 
 def _button(row: Any, action: str, label: str) -> dict[str, Any]:
@@ -181,7 +220,7 @@ class PlaybookAdmin(WhatIfPage, ActAdmin):
     close_rate = shown("Close rate", close_rate_of)
     document = shown("Draft", lambda row: _verbatim(row.draft))
     pending = shown("Draft to publish", lambda row: _is_pending(row), boolean=True)
-    would_change = shown("Publishing it would change", lambda row: _listed(_draft_changes(row)))
+    would_change = shown("Publishing it would change", lambda row: _listed(_would_change(row)))
 
     def layout(self, request: HttpRequest, obj: Any = None) -> Any:
         """The draft, and what it is the draft of; for those who may only look, with the indentation of its YAML."""
@@ -192,17 +231,26 @@ class PlaybookAdmin(WhatIfPage, ActAdmin):
 
     def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Keep the first draft of a new playbook."""
-        return save_draft(text=form.cleaned_data["draft"], now=now, actor=request.user)
+        kept = save_draft(text=form.cleaned_data["draft"], now=now, actor=request.user)
+        self._tell_faults(request, kept)
+        return kept
 
     def change_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Keep the draft."""
-        return save_draft(
+        kept = save_draft(
             text=form.cleaned_data["draft"],
             playbook_id=form.instance.pk,
             expected_version=form.cleaned_data[OPENED_VERSION],
             now=now,
             actor=request.user,
         )
+        self._tell_faults(request, kept)
+        return kept
+
+    def _tell_faults(self, request: HttpRequest, playbook: Playbook) -> None:
+        """Warn of a draft that is kept, and could not be published."""
+        if faults := in_the_way(playbook):
+            self.message_user(request, f"{CANNOT} {'; '.join(_capped(faults))}", messages.WARNING)
 
     def has_publish_permission(self, request: HttpRequest) -> bool:
         """Whether the person may put drafts into force, and switch playbooks."""
@@ -217,24 +265,24 @@ class PlaybookAdmin(WhatIfPage, ActAdmin):
 
     @admin.action(description="Publish the drafts of the selected playbooks", permissions=["publish"])
     def publish(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
-        """Publish drafts, once the person has said yes; each stands for itself."""
-        warning = "These drafts run from the next run on. A published version stays; another draft mends it."
-        few = not is_answered(request) and queryset.count() <= MOST_TRIED
+        """Publish drafts, once the person has said yes; each stands for itself. One leads back to its playbook."""
+        playbooks = list(queryset)
+        about = playbooks[0] if len(playbooks) == 1 else None
+        these = "These drafts run" if about is None else "The draft runs"
+        few = not is_answered(request) and len(playbooks) <= MOST_TRIED
         asked = confirmed(
             self,
             request,
             queryset,
-            label="Publish drafts",
-            warning=warning,
-            details=lambda playbook: [
-                *(_capped(_draft_changes(playbook)) or ["Nothing: the draft is what runs already."]),
-                *(_what_if(playbook) if few else ()),
-            ],
+            label="Publish drafts" if about is None else "Publish the draft",
+            warning=f"{these} from the next run on. A published version stays; another draft mends it.",
+            about=about,
+            details=_would_come_to if few else _would_only_change,
             carried=lambda playbook: {_READ.format(playbook.pk): playbook.version},
         )
         if asked:
             return asked
-        for playbook in queryset:
+        for playbook in playbooks:
             try:
                 answer = publish_playbook(
                     playbook_id=playbook.pk,
@@ -253,7 +301,7 @@ class PlaybookAdmin(WhatIfPage, ActAdmin):
                 self.message_user(request, f"{playbook}: the draft is what runs already.", messages.INFO)
             else:
                 self.message_user(request, f"{answer.version} is published.", messages.SUCCESS)
-        return None
+        return None if about is None else HttpResponseRedirect(page_of(self, about))
 
     @admin.action(description="Switch the selected playbooks on", permissions=["publish"])
     def switch_on(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
@@ -325,8 +373,9 @@ class PlaybookVersionAdmin(ReadOnlyAdmin):
             queryset,
             label="Publish a version again",
             warning=warning,
-            details=lambda version: _capped(_rolling_back(version)) or ["Nothing: this is what runs already."],
+            details=_going_back,
             carried=lambda version: {_READ.format(playbook.pk): playbook.version},
+            about=version,
         )
         if asked:
             return asked
@@ -340,11 +389,11 @@ class PlaybookVersionAdmin(ReadOnlyAdmin):
             )
         except DocumentError as error:
             self.message_user(request, f"{version}: {'; '.join(said_of(error))}", messages.ERROR)
-            return None
+            return HttpResponseRedirect(page_of(self, version))
         except Conflict:
             said = f"{playbook} was changed since you were asked, and nothing was published. Look at it again."
             self.message_user(request, said, messages.ERROR)
-            return None
+            return HttpResponseRedirect(page_of(self, version))
         if answer.verdict == "unchanged":
             self.message_user(request, f"{version} is what runs already.", messages.INFO)
         else:
@@ -373,6 +422,12 @@ class TriggerAdmin(VerdictPages, ReadOnlyAdmin):
         if trigger is not None:
             trigger.viewer = request.user
         return trigger
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The page, whose heading calls the trigger as people do."""
+        if context.get("original") is not None:
+            context["subtitle"] = trigger_in_words(context["original"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 see_also(Playbook, PlaybookVersion, by("playbook"), "Published versions")

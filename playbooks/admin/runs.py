@@ -20,7 +20,8 @@ from csplaybooks.admin_base import (
     shown,
     table_of,
 )
-from csplaybooks.playbooks.admin.budget import budget_of, counts_in_words, queue_in_words, verdicts_in_words
+from csplaybooks.playbooks.admin.budget import budget_of, queue_in_words
+from csplaybooks.playbooks.admin.sums import counts_in_words, verdicts_in_words
 from csplaybooks.playbooks.models import Lease, Round, Run
 from csplaybooks.signals.models import IntakeBatch
 
@@ -65,7 +66,7 @@ class RunAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list; above it stands what waits for room."""
-        return super().changelist_view(request, {**(extra_context or {}), "subtitle": queue_in_words()})
+        return super().changelist_view(request, {**(extra_context or {}), "subtitle": queue_in_words(request.user)})
 
 
 @admin.register(Round)

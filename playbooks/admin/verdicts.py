@@ -15,6 +15,7 @@ from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from csplaybooks.accounts.admin.show import MomentField
@@ -23,7 +24,7 @@ from csplaybooks.admin_base import in_plain, link_to, panel
 from csplaybooks.playbooks.admin.matches import trigger_in_words
 from csplaybooks.playbooks.guards import Ceiling, Hold
 from csplaybooks.playbooks.guards.base import Answer
-from csplaybooks.playbooks.models import Match, Run, Trigger
+from csplaybooks.playbooks.models import Match, Play, Run, Trigger
 from csplaybooks.playbooks.reach import Forgotten
 from csplaybooks.playbooks.verdicts import EARLIEST, Asked, Explanation, Verdict, accounts_of, count_verdicts, explain
 
@@ -131,7 +132,12 @@ class VerdictPages:
         found = explain(asked.triggers(), asked, [account.pk], request.user).get(account.pk, [])
         triggers = _triggers(request, found)
         told = [
-            {"explanation": each, "trigger": triggers[each.trigger.trigger_id], "guards": _guards(each.guards)}
+            {
+                "explanation": each,
+                "trigger": triggers[each.trigger.trigger_id],
+                "guards": _guards(each.guards),
+                "links": _links(each, form.query),
+            }
             for each in found
             if each.trigger.trigger_id in triggers
         ]
@@ -243,6 +249,18 @@ def _triggers(request: HttpRequest, found: Iterable[Explanation]) -> dict[int, T
     ids = [each.trigger.trigger_id for each in found]
     rows = Trigger.objects.visible_to(request.user).filter(pk__in=ids).select_related("playbook")
     return {row.pk: row for row in rows.defer("playbook__draft")}
+
+
+def _links(explanation: Explanation, query: str) -> list[SafeString | str | None]:
+    """Where the story of one verdict goes on: the play, the match, and the other accounts of the trigger."""
+    links: list[SafeString | str | None] = []
+    if (episode := explanation.episode) is not None:
+        if episode.play_id is not None:
+            links.append(link_to(Play(pk=episode.play_id), f"Play {episode.play_id}"))
+        links.append(link_to(Match(pk=episode.match_id), f"Match {episode.match_id}"))
+    address = counts_address(explanation.trigger.trigger_id, query)
+    links.append(format_html('<a href="{}">{}</a>', address, "The verdicts of all accounts"))
+    return links
 
 
 def _guards(answers: Sequence[Answer]) -> list[tuple[str, str, str, Any]]:

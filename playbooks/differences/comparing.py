@@ -131,6 +131,7 @@ def _value(place: _Place, here: _Place, name: str, before: Any, after: Any) -> D
     label, unit = words.setting(name)
     missing = "any" if place.kind in _FOR_ALL else "not set"
     old, new = words.shown(before, missing), words.shown(after, missing)
+    told = f"{words.with_unit(old, unit)} → {new}" if after is MISSING else f"{old} → {words.with_unit(new, unit)}"
     paths = (None if before is MISSING else here.before, None if after is MISSING else here.after)
     if words.is_long(before) or words.is_long(after) or old == new or "" in (before, after):
         done = "written" if before in ("", MISSING) else "taken out" if after in ("", MISSING) else "reworded"
@@ -138,9 +139,9 @@ def _value(place: _Place, here: _Place, name: str, before: Any, after: Any) -> D
             done = "changed"
         said = f"the {label} was {done}"
     elif not place.kind:
-        said = f"{words.top_label(name)} {old} → {new}{unit}"
+        said = f"{words.top_label(name)} {told}"
     else:
-        said = f"{label} {old} → {new}{unit}"
+        said = f"{label} {told}"
     return here.says(said, *paths)
 
 
@@ -149,7 +150,7 @@ def _threshold(
 ) -> Iterator[Difference]:
     """Of a condition's comparison and number together; `ours` and `theirs` are the names of the comparisons."""
     if ours != theirs or exact(before[ours]) != exact(after[theirs]):
-        said = f"{words.threshold(before, ours)} → {words.threshold(after, theirs)}{words.unit_of(after)}"
+        said = f"{words.threshold(before, ours)} → {words.threshold(after, theirs, unit=True)}"
         yield place.says(said, _join(place.before, ours), _join(place.after, theirs))
 
 

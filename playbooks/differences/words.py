@@ -48,6 +48,9 @@ _UNITS = {
     "next_tier_touched": "%",
 }
 
+#: Units of one, where it is called otherwise than several.
+_OF_ONE = {"days": "day", "hours": "hour", "times": "time", "people": "person", "minor units": "minor unit"}
+
 #: Settings of the document itself that are called otherwise than by their name.
 _CALLED = {"expires_days": "plays expire after", "queue_days": "matches wait in the queue for"}
 
@@ -86,6 +89,12 @@ def setting(name: str) -> tuple[str, str]:
     return plain(name), ""
 
 
+def with_unit(told: str, unit: str) -> str:
+    """A value as it is told, and its unit, as of `setting` or `unit_of`, in the singular after a 1."""
+    name = unit.strip()
+    return f"{told} {_OF_ONE.get(name, name) if told == '1' else name}" if name else told
+
+
 def is_long(value: Any) -> bool:
     """Whether a value is a text that does not fit into a line."""
     return isinstance(value, str) and (len(value) > SHORT or not value.isprintable())
@@ -114,7 +123,7 @@ def settings(item: Mapping[str, Any], besides: Iterable[str] = ()) -> str:
     said = []
     for name in ordered(set(item) - set(besides)):
         label, unit = setting(name)
-        said.append(f"{label} {shown(item[name])}{unit}")
+        said.append(f"{label} {with_unit(shown(item[name]), unit)}")
     return ", ".join(said)
 
 
@@ -126,9 +135,10 @@ def comparison_of(item: Any) -> str | None:
     return names[0]
 
 
-def threshold(item: Mapping[str, Any], name: str) -> str:
-    """A condition's threshold, which stands in the setting `name`: `at least 3`."""
-    return f"{COMPARISONS[name][1]} {number(item[name])}"
+def threshold(item: Mapping[str, Any], name: str, *, unit: bool = False) -> str:
+    """A condition's threshold, which stands in the setting `name`: `at least 3`, with its unit `at least 3 times`."""
+    told = number(item[name])
+    return f"{COMPARISONS[name][1]} {with_unit(told, unit_of(item)) if unit else told}"
 
 
 def unit_of(item: Mapping[str, Any]) -> str:
@@ -156,7 +166,7 @@ def _condition_whole(item: Mapping[str, Any]) -> str:
     said = [condition(item)]
     if name := comparison_of(item):
         named.add(name)
-        said.append(threshold(item, name) + unit_of(item))
+        said.append(threshold(item, name, unit=True))
     if rest := settings(item, named):
         said.append(rest)
     return ", ".join(said)

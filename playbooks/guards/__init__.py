@@ -11,6 +11,7 @@ from __future__ import annotations
 from csplaybooks.playbooks.guards.base import ACCOUNT, Ceiling, Guard, Hold, Pass, Question
 from csplaybooks.playbooks.guards.contact import DISMISSED_TYPE, BlackOut, Cooling, Crowded, Dismissed
 from csplaybooks.playbooks.guards.judging import Admitted, Judgement, Panel, judge_matches
+from csplaybooks.playbooks.guards.line import Line
 from csplaybooks.playbooks.guards.registry import guards, register
 from csplaybooks.playbooks.guards.standing import HEALTH_METER, Gone, NotPaying, Onboarding, Tenure, Unhealthy
 
@@ -28,6 +29,7 @@ __all__ = [
     "Guard",
     "Hold",
     "Judgement",
+    "Line",
     "NotPaying",
     "Onboarding",
     "Panel",

@@ -79,6 +79,13 @@ class Question:
         """The first instant of a day in the company time zone."""
         return datetime(day.year, day.month, day.day, tzinfo=self.zone)
 
+    def days_after(self, day: date, days: int) -> datetime | None:
+        """The first instant of the day so many days after another; None where the calendar has ended by then."""
+        try:
+            return self.midnight(day + timedelta(days=days))
+        except OverflowError:
+            return None
+
     def facts(self, name: str) -> Subquery:
         """One fact of the account at the moment, as was known."""
         return Subquery(
@@ -129,8 +136,8 @@ class Guard:
         """The guard's answer for one match; None is pass, without a word on why.
 
         `row` holds the facts, `trigger` (the id of the match's trigger, None of a draft), its `cooldown_days`, and
-        `admitted`: the motions that were let through at the account in this run. A hold without an end is asked about
-        again by each run that looks at the account.
+        `admitted`: the motions of those who stand in the queue before it at the account, and are no plays yet. A hold
+        without an end is asked about again by each run that looks at the account.
         """
         raise NotImplementedError  # pragma: no cover - every guard has its own
 

@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, Max, Subquery
 from django.db.models.functions import Coalesce
 
 from csplaybooks.playbooks.guards.base import ACCOUNT, Answer, Guard, Hold, Pass, Question
+from csplaybooks.playbooks.measures.base import day_of
 from csplaybooks.playbooks.models import Match, Outcome, Play, Stage, Touch
 from csplaybooks.signals.models import Signal
 
@@ -46,7 +47,7 @@ class Dismissed(Guard):
             return Pass(self.key, f"no prompt was dismissed in {settings['days']} days")
         return Hold(
             self.key,
-            f"a prompt was dismissed on {row['dismissed_at']:%Y-%m-%d}",
+            f"a prompt was dismissed on {day_of(row['dismissed_at'])}",
             row["dismissed_at"] + timedelta(days=settings["days"]),
         )
 
@@ -85,12 +86,12 @@ class Cooling(Guard):
         if row["declined_at"] is not None:
             ends = row["declined_at"] + timedelta(days=settings["days"])
             if question.at < ends:
-                return Hold(self.key, f"declined or lost on {row['declined_at']:%Y-%m-%d}", ends)
+                return Hold(self.key, f"declined or lost on {day_of(row['declined_at'])}", ends)
         last_fired = None if row["trigger"] is None else row.get(_last_fired(row["trigger"]))
         if last_fired is not None:
             ends = last_fired + timedelta(days=row["cooldown_days"])
             if question.at < ends:
-                return Hold(self.key, f"fired before, on {last_fired:%Y-%m-%d}", ends)
+                return Hold(self.key, f"fired before, on {day_of(last_fired)}", ends)
         return Pass(
             self.key,
             f"not declined or lost in {settings['days']} days, nor fired in the {row['cooldown_days']} days of its "
@@ -106,7 +107,7 @@ def _last_fired(trigger_id: int) -> str:
 class Crowded(Guard):
     """The account has as many open plays, or outgoing contacts inside a window, as it may have.
 
-    Matches that were let through and are not plays yet take room like plays.
+    Matches that stand in the queue take room like plays, and keep it against those that come later.
     """
 
     key = "crowded"
@@ -188,6 +189,6 @@ class BlackOut(Guard):
         today = question.today.isoformat()
         for span in settings["days"]:
             if span["from"] <= today <= span["to"]:
-                ends = question.midnight(date.fromisoformat(span["to"]) + timedelta(days=1))
+                ends = question.days_after(date.fromisoformat(span["to"]), 1)
                 return Hold(self.key, f"nothing is opened from {span['from']} to {span['to']}", ends)
         return Pass(self.key, "no black-out on this day")

@@ -11,8 +11,10 @@ from django.db.models import QuerySet
 from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.compiled import answer
 from csplaybooks.playbooks.guards.base import Answer, Ceiling, Hold, Question
+from csplaybooks.playbooks.guards.line import Line
 from csplaybooks.playbooks.guards.registry import OURS, switched_on
 from csplaybooks.playbooks.measures import Moment
+from csplaybooks.playbooks.models import Match
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ _Names = tuple[dict[str, str], dict[str, dict[str, str]]]
 #: The facts of so many accounts are fetched by one query.
 _CHUNK = 5000
 
-#: The motions let through at each account in one run, beside those of its open plays.
+#: The motions let through at each account by one playbook that only might be.
 Admitted = dict[int, set[str]]
 
 
@@ -87,7 +89,7 @@ class Panel:
         """What each guard says of an account, in the order in which they are asked.
 
         `trigger_id` is the trigger whose match is in question (None: of a draft, which has fired nowhere), `admitted`
-        the motions that were let through at the account in the same run.
+        the motions of those who stand in line before it at the account.
         """
         facts = self._rows[account_id]
         row: dict[str, Any] = {name: facts[column] for name, column in self._shared.items()}
@@ -99,22 +101,35 @@ class Panel:
             yield guard.answer(self._question, self._settings[guard.key], {**row, **theirs})
 
     def judge(self, account_id: int, trigger_id: int | None, admitted: Admitted) -> Judgement:
-        """The guards' common answer; what is let through is added to `admitted`."""
-        let_through = admitted.get(account_id, set())
-        judgement = Judgement.of(self.answers(account_id, trigger_id, let_through))
-        if judgement.hold is None and not self._rows[account_id].get("guard_same_motion"):
+        """The guards' common answer, where nothing stands in line; what is let through is added to `admitted`."""
+        judgement = Judgement.of(self.answers(account_id, trigger_id, admitted.get(account_id, ())))
+        if judgement.hold is None:
             admitted.setdefault(account_id, set()).add(self._question.motion)
+        return judgement
+
+    def judge_match(self, match: Match, line: Line) -> Judgement:
+        """The guards' common answer for a match, which then keeps its place in the line at its account, or leaves it.
+
+        Ask in the order of `Line.in_order`.
+        """
+        judgement = Judgement.of(self.answers(match.account_id, match.trigger_id, line.ahead_of(match)))
+        if judgement.hold:
+            line.leave(match)
+        else:
+            line.keep(match, self._question.motion)
         return judgement
 
 
 def judge_matches(
-    matches: QuerySet[Any], question: Question, settings: Mapping[str, Any], admitted: Admitted
-) -> Iterable[tuple[Any, Judgement]]:
-    """Judge matches of one playbook version, in two queries: (match, judgement) pairs, oldest first.
+    matches: QuerySet[Any], question: Question, settings: Mapping[str, Any]
+) -> Iterable[tuple[Match, Judgement]]:
+    """Judge matches of one playbook version, in three queries for every 5,000 accounts: (match, judgement) pairs.
 
-    `settings` is the document's `guards`. What is let through is added to `admitted`.
+    `settings` is the document's `guards`. First come those who stand in line, then the others, oldest first.
     """
     rows = list(matches.order_by("pk"))
-    panel = Panel({match.account_id for match in rows}, question, settings)
-    for match in rows:
-        yield match, panel.judge(match.account_id, match.trigger_id, admitted)
+    accounts = {match.account_id for match in rows}
+    line = Line.at(accounts)
+    panel = Panel(accounts, question, settings)
+    for match in line.in_order(rows):
+        yield match, panel.judge_match(match, line)

@@ -85,12 +85,11 @@ class Onboarding(Guard):
         activated = row["activated_on"]
         if activated is None or activated > question.today:
             return Hold(self.key, "the account is not activated yet")
-        ends = activated + timedelta(days=settings["days"])
-        if question.today < ends:
+        if (question.today - activated).days < settings["days"]:
             return Hold(
                 self.key,
                 f"activated on {activated}, less than {settings['days']} days ago",
-                question.midnight(ends),
+                question.days_after(activated, settings["days"]),
             )
         return Pass(self.key, f"activated on {activated}, at least {settings['days']} days ago")
 
@@ -162,8 +161,10 @@ class Tenure(Guard):
             return Hold(self.key, "it is unknown since when the account is a customer")
         tenure = (question.today - since).days
         if tenure < settings["light_from"]:
-            begins = since + timedelta(days=settings["light_from"])
-            return Hold(self.key, f"a customer for {tenure} days", question.midnight(begins))
+            begins = question.days_after(since, settings["light_from"])
+            if tenure < 0:
+                return Hold(self.key, f"a customer only from {since} on", begins)
+            return Hold(self.key, f"a customer for {tenure} days", begins)
         if tenure < settings["proactive_from"]:
             return Ceiling(self.key, Route.EMAIL, f"a customer for {tenure} days: a light touch only")
         if tenure < settings["strategic_from"]:

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count
-
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
 from csplaybooks.accounts.models import AccountFacts, Product
-from csplaybooks.playbooks.guards import Crowded, Gone, Hold, Judgement, Panel, Question
+from csplaybooks.playbooks.asking_again import ask_again
 from csplaybooks.playbooks.intervals import open_first_intervals
-from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, Play, PlayMatch, PlayStep, Route, Run, Stage
 from csplaybooks.playbooks.models.matches import BY_VALUE
 from csplaybooks.playbooks.pipeline.amounts import Amount, Case, product_in, work_out_amounts
 from csplaybooks.playbooks.pipeline.queue import work_off
-from csplaybooks.playbooks.steps import HELD_COLUMNS, hold, write_steps
+from csplaybooks.playbooks.steps import HELD_COLUMNS, write_steps
 
 
 def open_plays(*, now: datetime, limit: int = 200) -> int:
@@ -118,30 +115,23 @@ def save_plays(plays: Sequence[Play], now: datetime) -> list[Play]:
 
 
 def _open(match_ids: Sequence[int], now: datetime) -> None:
-    matches = list(
+    claimed = list(
         Match.objects.filter(pk__in=match_ids)
         .select_related("account", "trigger__playbook", "version__playbook")
         .by_value()
     )
-    gone = _gone({match.account_id for match in matches}, now)
-    held = [match for match in matches if match.account_id in gone]
-    for match in held:
-        hold(match, gone[match.account_id])
-    matches = [match for match in matches if match.account_id not in gone]
+    newest = Run.objects.latest("pk")
+    # By all that was told, claimed by a run or not: nothing is opened at an account that has left a moment ago.
+    answers = ask_again(claimed, at=max(now, newest.moment), mark=None, strict=True)
+    held, matches = answers.refused, answers.passed
+    Match.objects.admitted().bulk_update(answers.lowered, ["ceiling", "route"])
+    Match.objects.admitted().bulk_update(held, ["ceiling", *HELD_COLUMNS])
     # Of two matches of one account and motion in one batch the first opens, the others fold.
     first: dict[tuple[int, str], Match] = {}
     for match in matches:
         first.setdefault((match.account_id, match.version.document["motion"]), match)
     standing = _open_plays_of(first)
-    crowded = _crowded({key: match for key, match in first.items() if key not in standing})
-    late = [match for match in matches if (match.account_id, match.version.document["motion"]) in crowded]
-    matches = [match for match in matches if (match.account_id, match.version.document["motion"]) not in crowded]
-    for match in late:
-        # Without a date: the sweep asks the guard again, for as long as it takes.
-        hold(match, Hold(Crowded.key, "as many plays are open at this account as there may be"))
-    held += late
-    Match.objects.admitted().bulk_update(held, HELD_COLUMNS)
-    openers = [match for key, match in first.items() if key not in standing and key not in crowded]
+    openers = [match for key, match in first.items() if key not in standing]
     plays = build_plays([Opening(m.account_id, m.version, m.evidence, m.ceiling) for m in openers], now)
     for opener, built in zip(openers, plays, strict=True):
         # What the timeline calls the play is made of these; they are here already.
@@ -152,6 +142,7 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
         # Somebody opened the same motion by hand in this very moment: fold into that one.
         standing = _open_plays_of(first)
     standing.update({(play.account_id, play.motion): play for play in opened.values()})
+    links = []
     for match in matches:
         play = standing.get((match.account_id, match.version.document["motion"]))
         if play is None:
@@ -161,39 +152,15 @@ def _open(match_ids: Sequence[int], now: datetime) -> None:
         match.fired_at = now
         match.attempts = 0
         match.last_error = ""
+        links.append(PlayMatch(play_id=play.pk, match=match, folded=match.pk not in opened, at=now))
     Match.objects.filter(state=Match.State.QUEUED).bulk_update(
         matches, ["state", "play", "fired_at", "attempts", "last_error"], batch_size=200
     )
-    newest: Any = Run.objects.order_by("-pk").values_list("pk", flat=True).first()
-    write_steps([*held, *matches], run_id=newest, in_run=False, at=now)
-    PlayMatch.objects.bulk_create(
-        [PlayMatch(play_id=m.play_id, match=m, folded=m.state == Match.State.FOLDED, at=now) for m in matches]
-    )
+    write_steps([*held, *matches], run_id=newest.pk, in_run=False, at=now)
+    PlayMatch.objects.bulk_create(links)
     write_timeline(
         [_entry(match, standing[match.account_id, match.version.document["motion"]], now) for match in matches]
     )
-
-
-def _gone(accounts: Collection[int], now: datetime) -> dict[int, Hold]:
-    """Why nothing is opened at accounts that have left, or were deleted or merged, since the guards were asked."""
-    panel = Panel(accounts, Question(now, Known(mark=None), motion=""), {Gone.key: Gone.defaults})
-    holds = {account_id: Judgement.of(panel.answers(account_id)).hold for account_id in accounts}
-    return {account_id: found for account_id, found in holds.items() if found is not None}
-
-
-def _crowded(openers: Mapping[tuple[int, str], Match]) -> set[tuple[int, str]]:
-    """The keys of matches whose account has filled up since the guards were asked (a play opened by hand, say)."""
-    counted = Play.objects.open().filter(account__in={account_id for account_id, _ in openers}).order_by()
-    open_plays = dict(counted.values("account").annotate(n=Count("pk")).values_list("account", "n"))
-    crowded: set[tuple[int, str]] = set()
-    for key, match in openers.items():
-        settings = match.version.document["guards"][Crowded.key]
-        plays = open_plays.get(match.account_id, 0)
-        if settings != "off" and plays >= settings["open_plays"]:
-            crowded.add(key)
-        else:
-            open_plays[match.account_id] = plays + 1
-    return crowded
 
 
 def _open_plays_of(keys: Mapping[tuple[int, str], Any]) -> dict[tuple[int, str], Play]:

@@ -36,11 +36,15 @@ def assign_owners(*, now: datetime, limit: int = 200) -> int:
 
 @dataclass
 class People:
-    """The team as it stands: who is here, who stands in for whom, and how much each carries."""
+    """The team as it stands: who is here, who stands in for whom, and how much each carries.
+
+    Loads only grow here, so a pool that was found full stays so (`full`).
+    """
 
     members: Mapping[int, TeamMember]
     stand_ins: Mapping[int, int | None]
     load: dict[int, int] = field(default_factory=dict)
+    full: set[str] = field(default_factory=set)
 
     @classmethod
     def at(cls, now: datetime) -> People:
@@ -74,6 +78,8 @@ class People:
 
     def least_loaded(self, role: str, route: Route) -> int | None:
         """The least loaded member of a pool who is here and has room; of equals the one who came first."""
+        if route.counts_toward_load and role in self.full:
+            return None
         pool = [
             pk
             for pk, member in self.members.items()
@@ -82,7 +88,15 @@ class People:
             and pk not in self.stand_ins
             and self.has_room(pk, route)
         ]
+        if not pool and route.counts_toward_load:
+            self.full.add(role)
         return min(pool, key=lambda pk: (self.load[pk], pk), default=None)
+
+    def able(self) -> list[int]:
+        """The members who are here, or have somebody here to stand in for them, with room for one more heavy play."""
+        names = [*self.members, *(pk for pk in self.stand_ins if pk not in self.members)]
+        here = ((pk, self.present(pk)) for pk in names)
+        return [pk for pk, stands in here if stands is not None and self.has_room(stands, Route.CSM)]
 
     def may_ever_own(self, csm: int | None, executive: int | None, route: Route) -> bool:
         """Whether anybody at all may own a play on this route, now or when they are back and have room."""

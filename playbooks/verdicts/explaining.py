@@ -90,7 +90,6 @@ class Explanation:
             "account": self.account_id,
             "trigger": self.trigger.trigger_id or None,
             "trigger_key": self.trigger.definition["key"],
-            "version": self.trigger.version_id or None,
             "verdict": self.verdict.key if self.verdict else None,
             "sentence": self.sentence,
             "audience": vars(self.audience).copy() if self.audience else None,

@@ -7,19 +7,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.what_if.preview import Preview, preview
 
 
 def what_if_summary(document: Mapping[str, Any], now: datetime, viewer: Any = None) -> list[str]:
     """What publishing a document (as `read_document` answers it) would come to: the warnings first, then the numbers.
 
-    A document that could not be published answers why not. See `preview` for what `viewer` means.
+    See `preview` for what `viewer` means, and for what is refused with a `DocumentError`.
     """
-    try:
-        return lines_of(preview(document, now=now, viewer=viewer))
-    except DocumentError as error:
-        return [f"{path}: {message}" if path else message for path, message in error.errors]
+    return lines_of(preview(document, now=now, viewer=viewer))
 
 
 def lines_of(answer: Preview) -> list[str]:

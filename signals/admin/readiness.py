@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -107,7 +107,7 @@ class ReadinessWeightsAdmin(ActAdmin):
         return [(None, {"fields": ["source", "opened_number"] if obj is None else [*self.fields]})]
 
     def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
-        """Publish the text. The text that is in force already changes nothing."""
+        """Publish the text. The text that is in force already changes nothing, and the row knows that."""
         try:
             published = publish_weights(
                 text=form.cleaned_data["source"],
@@ -117,7 +117,21 @@ class ReadinessWeightsAdmin(ActAdmin):
             )
         except DocumentError as error:
             raise ValidationError({"source": _said_of(error)}) from error
-        return published.version
+        row: Any = published.version
+        row.stands = published.verdict == "unchanged"
+        return row
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Note in the admin's own log what was added; nothing where nothing was."""
+        return None if obj.stands else super().log_addition(request, obj, message)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Back to the list; or the word that nothing was published."""
+        if not obj.stands:
+            return super().response_add(request, obj, post_url_continue)
+        said = f"Nothing was published: this very text is in force already, as {obj}."
+        self.message_user(request, said, messages.WARNING)
+        return self.response_post_save_add(request, obj)
 
 
 @admin.register(ScoreSnapshot)
@@ -200,6 +214,6 @@ def _signals(step: Step, account_id: int) -> SafeString | str:
 
 
 panel(Account, "Readiness", readiness_panel, needs=ScoreSnapshot)
-see_also(Account, ScoreSnapshot, by("account"), "Readiness by day")
+see_also(Account, ScoreSnapshot, by("account"), "Readiness scores")
 see_also(ReadinessWeights, ScoreSnapshot, by("weights"), "Scores by it")
 story_of(ReadinessWeights)

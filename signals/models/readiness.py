@@ -45,7 +45,8 @@ class ReadinessWeights(models.Model):
     objects: Any = ReadinessWeightsQuerySet.as_manager()
 
     class Meta:
-        verbose_name = verbose_name_plural = "readiness weights"
+        verbose_name = "version of the readiness weights"
+        verbose_name_plural = "versions of the readiness weights"
         ordering = ("-number",)
         constraints = [
             models.CheckConstraint(
@@ -74,8 +75,7 @@ class ScoreSnapshot(models.Model):
     objects: Any = VisibleQuerySet.as_manager()
 
     class Meta:
-        verbose_name = "readiness of a day"
-        verbose_name_plural = "readiness by day"
+        verbose_name = "readiness score"
         ordering = ("-pk",)
         indexes = [
             # The pruning of old days; and all accounts on one day.

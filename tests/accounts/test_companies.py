@@ -183,6 +183,18 @@ def test_a_name_that_is_no_fact_is_an_error_that_names_it() -> None:
         set_facts(account_ids=[account.pk], facts={"colour": "red"}, effective_at=NOW, now=NOW, actor=None)
 
 
+@pytest.mark.parametrize("day", [date(1899, 12, 31), date(2200, 1, 1)])
+@pytest.mark.parametrize("name", ["customer_since", "activated_on", "renewal_on"])
+def test_a_date_beyond_reason_is_refused(name: str, day: date) -> None:
+    account = AccountFactory()
+    said = f"{day} is not between 1900-01-01 and 2199-12-31: leave it empty where it is unknown."
+    with pytest.raises(ValidationError) as refused:
+        set_facts(account_ids=[account.pk], facts={name: day}, effective_at=NOW, now=NOW, actor=None)
+    assert refused.value.message_dict == {name: [said]}
+    for edge in (date(1900, 1, 1), date(2199, 12, 31)):
+        set_facts(account_ids=[account.pk], facts={name: edge}, effective_at=NOW, now=NOW, actor=None)
+
+
 @pytest.mark.parametrize("count", [1, 50])
 def test_setting_facts_of_many_takes_the_queries_of_one(count: int, django_assert_num_queries: Any) -> None:
     ids = [account.pk for account in AccountFactory.create_batch(count)]

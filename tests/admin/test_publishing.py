@@ -168,12 +168,13 @@ def test_pages_take_the_same_few_queries_whatever_there_is(boss, playbook, versi
     save_draft(text=TEXT + "expires_days: 400\n", now=NOW)
     with django_assert_max_num_queries(6):
         page_of(boss, PlaybookVersion.objects.order_by("-number")[0])
-    with django_assert_max_num_queries(6):
+    # It is asked whether the draft could be published: of the catalogue, a query for each kind of name.
+    with django_assert_max_num_queries(12):
         page_of(boss, playbook)
     # Most of them try the draft on all accounts: what if it were published.
     with django_assert_max_num_queries(24):
         act(boss, Playbook, "publish", [playbook])
-    with django_assert_max_num_queries(10):
+    with django_assert_max_num_queries(24):
         act(boss, PlaybookVersion, "roll_back", [version(1)])
 
 
@@ -216,3 +217,59 @@ def test_line_ends_of_a_file_stay_when_its_draft_is_edited(boss):
     assert send(boss, page, draft=OTHER).status_code == 302
     playbook.refresh_from_db()
     assert playbook.draft == OTHER.replace("\n", "\r\n")
+
+
+def test_one_draft_is_asked_about_below_its_playbook_and_leads_back_there(boss, playbook):
+    new = save_draft(text=TEXT.replace("more_seats", "others"), now=NOW)
+    save_draft(text=TEXT, now=NOW)
+    there = url(Playbook, "change", playbook.pk)
+    asked = act(boss, Playbook, "publish", [playbook])
+    page = asked.content.decode()
+    assert page.count(f'<a href="{there}"') == 2, "the way to the page, and cancel"
+    assert "Publish the draft: More seats" in page
+    assert "The draft runs from the next run on." in page
+    assert "Plays that would be opened: 0" in page
+    done = act(boss, Playbook, "publish", [playbook], **carried(asked))
+    assert done.headers["Location"] == there
+    both = act(boss, Playbook, "publish", [playbook, new])
+    assert there not in both.content.decode()
+    assert "These drafts run" in both.content.decode()
+    assert act(boss, Playbook, "publish", [playbook, new], **carried(both)).headers["Location"] != there
+
+
+def test_going_back_is_asked_about_with_what_it_would_come_to_and_leads_back(boss, playbook):
+    page = act(boss, PlaybookVersion, "roll_back", [version(1)]).content.decode()
+    assert page.count(f'<a href="{url(PlaybookVersion, "change", version(1).pk)}"') == 2
+    assert "Matches today: 0, at 0 of 0 accounts" in page
+    assert "Warning: “Seats above 80” matches nobody" in page
+
+
+def test_draft_that_could_not_be_published_is_kept_with_a_warning(boss, playbook):
+    page = url(Playbook, "change", playbook.pk)
+    done = send(boss, page, draft=OTHER.replace("[seats]", "[mars]"))
+    cannot = "The draft cannot be published as it is:"
+    assert f"{cannot} triggers/0/any/0/all/0/meters: there is no meter mars" in told(done)
+    assert cannot in page_of(boss, playbook)
+    assert "there is no meter mars" in page_of(boss, playbook)
+    assert cannot in act(boss, Playbook, "publish", [playbook]).content.decode()
+    assert not [said for said in told(send(boss, page, draft=TEXT)) if cannot in said]
+    assert cannot not in page_of(boss, playbook)
+    added = send(boss, url(Playbook, "add"), draft=TEXT.replace("more_seats", "mars").replace("[seats]", "[mars]"))
+    assert any(cannot in said for said in told(added))
+
+
+def test_mixed_line_ends_stay_where_nothing_is_changed(boss):
+    mixed = TEXT.replace("\n", "\r\n", 3)
+    playbook = save_draft(text=mixed, now=NOW)
+    page = url(Playbook, "change", playbook.pk)
+    assert send(boss, page, draft=TEXT.replace("\n", "\r\n")).status_code == 302
+    playbook.refresh_from_db()
+    assert (playbook.draft, playbook.version) == (mixed, 1)
+    assert send(boss, page, draft=OTHER).status_code == 302
+    playbook.refresh_from_db()
+    assert playbook.draft == OTHER
+
+
+def test_the_heading_of_a_trigger_s_page_is_in_plain_words(boss, playbook):
+    trigger = playbook.triggers.get()
+    assert "<h2>More seats: Seats above 80</h2>" in page_of(boss, trigger)

@@ -15,7 +15,8 @@ from csplaybooks.accounts.factories import AccountFactory, AccountTeamFactory, T
 from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft, set_playbook_active
 from csplaybooks.playbooks.factories import RunFactory
-from csplaybooks.playbooks.models import Run, Trigger
+from csplaybooks.playbooks.models import Match, Play, Run, Trigger
+from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.runs import run_triggers
 from csplaybooks.signals.factories import PrunedDayFactory
 from tests.admin.pages import url
@@ -72,6 +73,23 @@ def test_the_account_page_says_why_not(boss: Client, trigger: Trigger) -> None:
     held = boss.get(reverse(f"{NAME}_why", args=[named("fresh").pk])).content.decode()
     assert "Held by onboarding until" in held
     assert "holds" in held
+
+
+def test_each_verdict_leads_to_its_play_its_match_and_the_other_accounts(boss: Client, trigger: Trigger) -> None:
+    work(now=NOW)
+    play = Play.objects.get()
+    page = boss.get(
+        reverse(f"{NAME}_why", args=[play.account_id]), {"run": Run.objects.latest("pk").pk}
+    ).content.decode()
+    for row in (play, Match.objects.get(account=play.account_id)):
+        assert (
+            f'<a href="{url(type(row), "change", row.pk)}">{row._meta.verbose_name.capitalize()} {row.pk}</a>' in page
+        )
+    counts = reverse(f"{NAME}_verdicts", args=[trigger.pk])
+    assert f'<a href="{counts}?run=' in page
+    without = boss.get(reverse(f"{NAME}_why", args=[named("silent").pk])).content.decode()
+    assert f'<a href="{counts}">' in without
+    assert ">Match " not in without
 
 
 def test_each_number_leads_to_its_accounts_and_they_add_up(boss: Client, trigger: Trigger) -> None:

@@ -97,6 +97,7 @@ def test_counts_add_up_and_lead_to_their_accounts(api: Client, trigger: Trigger)
 def test_one_account_is_told_in_full(api: Client, trigger: Trigger) -> None:
     [told] = api.get(WHY, {"account": "empty"}).json()["results"]
     assert (told["playbook"], told["trigger_key"], told["verdict"]) == ("knocking", "gates", "failed:0:1")
+    assert told["playbook_version"] == trigger.playbook.published.number  # type: ignore[union-attr]  # it runs
     hits, share = told["groups"][0]["conditions"]
     assert (hits["holds"], share["holds"]) == (True, False)
     assert "3 in 7 days, needed at least 3" in hits["words"]

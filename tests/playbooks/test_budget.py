@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 
 from csplaybooks.accounts.factories import AbsenceFactory, AccountFactory, TeamMemberFactory
 from csplaybooks.accounts.models import TimelineEntry
+from csplaybooks.playbooks import budget
 from csplaybooks.playbooks.acts.plays import close_plays
-from csplaybooks.playbooks.budget import look_at_queue, places, waiting_by_pool
+from csplaybooks.playbooks.budget import Room, look_at_queue, places, waiting_by_pool
 from csplaybooks.playbooks.factories import (
     CalendarFactory,
     MatchFactory,
@@ -19,7 +21,7 @@ from csplaybooks.playbooks.factories import (
     PlayFactory,
     RunFactory,
 )
-from csplaybooks.playbooks.models import Match, MatchStep, Play, Run
+from csplaybooks.playbooks.models import Match, MatchStep, Play, Route, Run
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.owners import assign_owners
 from csplaybooks.playbooks.pipeline.sweep import work
@@ -228,9 +230,79 @@ def test_what_waits_too_long_expires_for_all_to_see_and_fires_no_more(version: A
     assert broken() == []
 
 
+def test_the_day_since_when_it_waited_is_told_in_the_company_s_zone(version: Any, run: Run, settings: Any) -> None:
+    settings.CSPLAYBOOKS = {**settings.CSPLAYBOOKS, "TIME_ZONE": "Asia/Tokyo"}
+    people(0)
+    waits(version, run, queued_at=NOW + timedelta(hours=6))
+    admit_waiting(now=NOW + 14 * DAY)
+    assert TimelineEntry.objects.get(kind="match_expired").text.endswith("since 2026-11-17")
+
+
 def test_nothing_waits_costs_one_query(run: Run, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
         assert admit_waiting(now=NOW) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_is_let_in_is_the_same_however_much_of_the_queue_is_read(
+    version: Any, run: Run, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where people are full the rest is not read; who would find room there is found all the same."""
+    dice = random.Random(seed)
+    csms = [people(dice.randint(0, 3), takes_pool_work=dice.random() < 0.7) for _ in range(4)]
+    aes = [TeamMemberFactory(ae=True, open_play_cap=dice.randint(0, 1)) for _ in range(2)]
+    AbsenceFactory(member=csms[0], stand_in=csms[1], first_day=NOW.date(), last_day=NOW.date())
+    other = PlaybookVersionFactory(playbook=PlaybookFactory(motion="add_on"))
+    accounts = [
+        AccountFactory(csm=dice.choice([None, *csms]), ae=dice.choice([None, *aes]))
+        if dice.random() < 0.8
+        else AccountFactory()
+        for _ in range(25)
+    ]
+    for row in dice.sample(accounts, 4):
+        PlayFactory(account=row, recipe=dice.choice([version, other]), opened_at=NOW, owner=dice.choice(csms))
+    for row in accounts:
+        for of in (version, other):
+            route = dice.choice(["csm", "csm", "sales", "email", ""])
+            ready = {"waits": False} if dice.random() < 0.1 else {}
+            MatchFactory(
+                **{"waits": True, **ready},
+                version=of,
+                opened_run=run,
+                account=row,
+                route=route,
+                expected_value_minor=dice.choice([None, dice.randint(1, 9)]),
+            )
+    whole = Room.at(NOW)
+    by_hand: list[int] = []
+    places_of_all = Match.objects.waiting().by_value()
+    whole.learn({match.account_id for match in places_of_all})
+    for match in places_of_all:
+        if whole._let_in(match.account_id, match.version.playbook.motion, Route(match.route or "csm")):
+            by_hand.append(match.pk)
+    monkeypatch.setattr(budget, "_READ", 4)
+    room = Room.at(NOW)
+    chosen = room.choose()
+    # What was passed by, and folds into what came after it, is let in as well, and not a minute later.
+    assert set(by_hand) <= set(chosen)
+    folds = Match.objects.filter(pk__in=set(chosen) - set(by_hand))
+    assert {(match.account_id, match.version.playbook.motion) for match in folds} <= whole.taken
+    assert room.people.load == whole.people.load
+
+
+def test_a_long_queue_is_not_read_where_nobody_has_room(
+    version: Any, run: Run, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people(0)
+    for worth in range(8):
+        waits(version, run, worth)
+    folds = waits(version, run)
+    PlayFactory(account=folds.account, recipe=version, opened_at=NOW, owner=people(0))
+    room = Room.at(NOW)
+    monkeypatch.setattr(budget, "_READ", 1)
+    # Whom to read, and of these the places, the team and the plays.
+    with django_assert_num_queries(4):
+        assert room.choose() == [folds.pk]
 
 
 @pytest.mark.parametrize("number", [2, 40])
@@ -240,7 +312,7 @@ def test_a_look_takes_the_same_number_of_queries_whatever_waits(
     people(number // 2)
     for worth in range(number):
         waits(version, run, worth)
-    with django_assert_num_queries(13):
+    with django_assert_num_queries(25):
         assert look_at_queue(at=NOW, run_id=run.pk, in_run=False).admitted == number // 2
 
 

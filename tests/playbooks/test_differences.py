@@ -110,7 +110,9 @@ SIGNAL = "Trigger “knocks”, group 1, signal count (feature_gate_hit)"
     ("change", "lines"),
     [
         (put(f"{FIRST}/at_least", 4), [f"{SIGNAL}: at least 3 → at least 4 times"]),
+        (put(f"{FIRST}/at_least", 1), [f"{SIGNAL}: at least 3 → at least 1 time"]),
         (put(f"{FIRST}/window_days", 14), [f"{SIGNAL}: window 7 → 14 days"]),
+        (put(f"{FIRST}/window_days", 1), [f"{SIGNAL}: window 7 → 1 day"]),
         (
             put("triggers/0/any/0/all/1", {"measure": "share_of_limit", "meters": ["seats"], "at_least": 70}),
             [
@@ -170,6 +172,8 @@ SIGNAL = "Trigger “knocks”, group 1, signal count (feature_gate_hit)"
         (put("targets/0/hours", 8), ["Target first touch: hours 16 → 8"]),
         (put("targets/1/warn_percents", [50, 90]), ["Target closed of csm, sales: warn 50, 80 → 50, 90 %"]),
         (put("expires_days", 90), ["Plays expire after 84 → 90 days"]),
+        (put("expires_days", 1), ["Plays expire after 84 → 1 day"]),
+        (lambda document: document.pop("expires_days"), ["Plays expire after 84 days → not set"]),
         (put("name", "All gates"), ["Name: Gates → “All gates”"]),
         (put("talk_track", "What did your team try to do when the page said no to them? Tell."), [
             "The talk track was reworded"

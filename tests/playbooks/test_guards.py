@@ -20,6 +20,7 @@ from csplaybooks.playbooks.factories import (
     DRAFT,
     MatchFactory,
     PlaybookFactory,
+    PlaybookVersionFactory,
     PlayFactory,
     RunFactory,
     TouchFactory,
@@ -33,6 +34,7 @@ from csplaybooks.signals.models import IntakeBatch
 # A Monday.
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 16)
+HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 MICROSECOND = timedelta(microseconds=1)
 
@@ -86,7 +88,7 @@ def judge(
 ) -> Judgement:
     """What the guards say about one match."""
     question = Question(at, Known.now(mark), motion, {match.trigger_id: cooldown_days})
-    ((_, judgement),) = judge_matches(Match.objects.filter(pk=match.pk), question, settings, {})
+    ((_, judgement),) = judge_matches(Match.objects.filter(pk=match.pk), question, settings)
     return judgement
 
 
@@ -243,6 +245,15 @@ def test_the_ladder_of_tenure(days: int, answer: Any) -> None:
     assert (judgement.hold or judgement.ceiling) == answer
 
 
+def test_a_date_far_ahead_holds_without_an_end_and_stops_nobody() -> None:
+    far = waiting(account(customer_since=date(9999, 12, 20)))
+    hold = Hold("tenure", "a customer only from 9999-12-20 on", None)
+    assert judge(far, only("tenure")).hold == hold
+    settings = only("black_out", days=[{"from": "2026-11-16", "to": "9999-12-31"}])
+    hold = Hold("black_out", "nothing is opened from 2026-11-16 to 9999-12-31", None)
+    assert judge(far, settings).hold == hold
+
+
 def test_tenure_asks_only_about_cross_sells_and_holds_where_it_is_unknown() -> None:
     fresh, unknown = waiting(account(customer_since=TODAY)), waiting(account(customer_since=None))
     assert passes(judge(fresh, only("tenure"), motion="seat_expansion"))
@@ -378,6 +389,39 @@ def test_three_contacts_in_seven_days_are_a_crowd() -> None:
     assert judge(match, only("crowded")).hold == Hold("crowded", "contacted 3 times in 7 days")
 
 
+def test_what_stands_in_the_queue_takes_room_before_all_that_comes_later() -> None:
+    row = account()
+    open_plays(row, "add_on")
+    settings = only("crowded")
+    run = RunFactory(moment=NOW)
+
+    def queued(motion: str, hours: int, **more: Any) -> Match:
+        of = PlaybookVersionFactory(playbook=PlaybookFactory(motion=motion))
+        made: Match = MatchFactory(
+            **{"waits": True, "queued_at": NOW + hours * HOUR, **more}, account=row, version=of, opened_run=run
+        )
+        return made
+
+    second, first = queued("tier_upsell", 2), queued("cross_sell", 1)
+    third = queued("seat_expansion", 3)
+    newcomer, other = (
+        queued(motion, 0, state="held", held_by="crowded", queued_at=None) for motion in ("tier_upsell", "service")
+    )
+    full = Hold("crowded", "plays open or about to open at this account: 3")
+    told = {match.pk: judge(match, settings, motion=match.trigger.playbook.motion).hold for match in (first, second)}
+    assert told == {first.pk: None, second.pk: None}
+    assert judge(third, settings, motion="seat_expansion").hold == full
+    # It folds into what stands there, and another motion finds four before it.
+    assert judge(newcomer, settings, motion="tier_upsell").hold is None
+    assert judge(other, settings, motion="service").hold == Hold("crowded", full.reason.replace("3", "4"))
+    # What was let in goes before all, what was given up takes no room.
+    Match.objects.filter(pk=third.pk).update(admitted_run=run)
+    assert judge(third, settings, motion="seat_expansion").hold is None
+    assert judge(second, settings, motion="tier_upsell").hold == full
+    Match.objects.filter(pk=third.pk).update(stuck_at=NOW)
+    assert judge(second, settings, motion="tier_upsell").hold is None
+
+
 # Black-out
 
 
@@ -401,6 +445,19 @@ def test_a_black_out_of_one_day() -> None:
     assert hold is not None
     assert hold.until == datetime(2026, 11, 17, tzinfo=UTC)
     assert passes(judge(match, settings, NOW + DAY))
+
+
+def test_days_in_reasons_are_those_of_the_company_s_zone(company_in: Callable[[str], None]) -> None:
+    company_in("Asia/Tokyo")
+    match = waiting(account())
+    evening = NOW.replace(hour=20)
+    dismissal(match, evening)
+    closed_play(match.account, "declined", evening)
+    told = [judge(match, only(key), evening + DAY).hold for key in ("dismissed", "cooling")]
+    assert [hold.reason for hold in told if hold] == [
+        "a prompt was dismissed on 2026-11-17",
+        "declined or lost on 2026-11-17",
+    ]
 
 
 # All of them
@@ -440,13 +497,15 @@ def test_a_good_account_passes_all_of_them() -> None:
 
 
 @pytest.mark.parametrize("number", [1, 40])
-def test_two_queries_for_a_playbook_whatever_the_number_of_matches(number: int, django_assert_num_queries: Any) -> None:
+def test_three_queries_for_a_playbook_whatever_the_number_of_matches(
+    number: int, django_assert_num_queries: Any
+) -> None:
     first = waiting(account())
     run = RunFactory()
     for _ in range(number - 1):
         MatchFactory(account=account(), version=first.version, trigger=first.trigger, opened_run=run)
     question = Question(NOW, Known.now(run.pk), "cross_sell")
-    # The matches, and the facts of their accounts.
-    with django_assert_num_queries(2):
-        judged = list(judge_matches(Match.objects.all(), question, settings_with(), {}))
+    # The matches, the line at their accounts, and the facts of these.
+    with django_assert_num_queries(3):
+        judged = list(judge_matches(Match.objects.all(), question, settings_with()))
     assert len(judged) == number

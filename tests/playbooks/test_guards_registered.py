@@ -66,7 +66,7 @@ def judge(name: str, settings: Mapping[str, Any]) -> Judgement:
     """What the guards say about a match of an account of this name."""
     match = MatchFactory(account=AccountFactory(name=name, facts__lifecycle="paying"))
     question = Question(NOW, Known.now(), "tier_upsell")
-    ((_, judgement),) = judge_matches(Match.objects.filter(pk=match.pk), question, settings, {})
+    ((_, judgement),) = judge_matches(Match.objects.filter(pk=match.pk), question, settings)
     return judgement
 
 
@@ -88,8 +88,8 @@ def test_it_takes_no_query_more(django_assert_num_queries: Any) -> None:
     for _ in range(3):
         MatchFactory()
     question = Question(NOW, Known.now(), "tier_upsell")
-    with django_assert_num_queries(2):
-        assert len(list(judge_matches(Match.objects.all(), question, settings, {}))) == 3
+    with django_assert_num_queries(3):
+        assert len(list(judge_matches(Match.objects.all(), question, settings))) == 3
 
 
 def test_documents_take_its_settings_and_its_defaults() -> None:

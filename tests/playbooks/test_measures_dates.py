@@ -287,6 +287,7 @@ def test_days_that_cannot_be_are_refused_where_they_are_wrong(measure, threshold
         ("[13]", "months/0", "13 is more than 12"),
         ("[1, 1]", "months", "the same entry stands twice"),
         ("[March]", "months/0", "'March' is not a whole number"),
+        ("[11.0]", "months/0", "11.0 is not a whole number: write 11"),
         ("[1], above: 3", "", "above is unknown here"),
     ],
 )

@@ -200,7 +200,7 @@ def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(
         match = queued(version, evidence=[GAP])
         if folds:
             PlayFactory(recipe=version, account=match.account)
-    with django_assert_max_num_queries(25):
+    with django_assert_max_num_queries(30):
         assert open_plays(now=NOW) == number
 
 

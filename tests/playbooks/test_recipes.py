@@ -132,6 +132,17 @@ def test_the_name_follows_what_is_published_and_not_the_draft() -> None:
     assert playbook.name == "Chairs"
 
 
+def test_until_it_is_published_name_and_motion_are_those_of_the_draft() -> None:
+    save_draft(text=TEXT, now=NOW)
+    told = save_draft(text=TEXT.replace("name: Seats", "name: Chairs").replace("seat_expansion", "service"), now=LATER)
+    kept = Playbook.objects.get()
+    assert (told.name, told.motion) == (kept.name, kept.motion) == ("Chairs", "service")
+    publish_playbook(playbook_id=kept.pk, now=LATER)
+    save_draft(text=TEXT, now=LATER)
+    kept.refresh_from_db()
+    assert (kept.name, kept.motion) == ("Chairs", "service")
+
+
 def test_the_motion_stays_once_it_was_published() -> None:
     save_draft(text=TEXT.replace("seat_expansion", "service"), now=NOW)
     # What was never published may still become anything.

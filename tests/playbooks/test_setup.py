@@ -137,7 +137,7 @@ def test_the_command_says_what_it_left_as_drafts(settings: Any) -> None:
     answer = StringIO()
     call_command("csplaybooks_setup", stdout=answer, no_color=True)
     first, weights, *left = answer.getvalue().splitlines()
-    assert ", 0 playbooks, 2 schedules, 0 readiness weights" in first
+    assert ", 0 playbooks, 2 schedules, 0 versions of the readiness weights" in first
     assert weights == (
         "no readiness weights yet, publish some in the admin: motions/seat_expansion/invite_refused: strong signals "
         "count for 42 days, and signals are kept for 6 days: leave it out, or raise RETENTION_DAYS; 11 in all"
@@ -164,10 +164,10 @@ def test_the_command_says_what_it_made() -> None:
     number = sum(len(grants(role)) for role in Role)
     assert first.getvalue().startswith(
         f"made: 5 groups with {number} permissions, 1 calendar, 20 kinds of signal and meter, 16 playbooks, "
-        "2 schedules, 1 readiness weights"
+        "2 schedules, 1 version of the readiness weights\n"
     )
     assert (
         second.getvalue()
         == "made: 0 groups with 0 permissions, 0 calendar, 0 kinds of signal and meter, 0 playbooks, 0 schedules, "
-        "0 readiness weights\n"
+        "0 versions of the readiness weights\n"
     )

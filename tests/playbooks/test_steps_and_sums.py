@@ -12,7 +12,7 @@ from django.db.models import Count
 from csplaybooks.accounts.acts.companies import NewAccount, create_accounts
 from csplaybooks.accounts.factories import TeamMemberFactory
 from csplaybooks.accounts.models import Account
-from csplaybooks.playbooks import episodes, sums
+from csplaybooks.playbooks import sums, verdicts
 from csplaybooks.playbooks.acts.plays import close_plays
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
 from csplaybooks.playbooks.doctor.findings import Level, Look
@@ -219,7 +219,7 @@ def test_verdicts_that_cannot_be_counted_stop_no_run(
     def fails(*args: Any) -> None:
         raise ZeroDivisionError("a measure of a host")
 
-    monkeypatch.setattr(sums, "counts_of_run", fails)
+    monkeypatch.setattr("csplaybooks.playbooks.sums.counts_of_run", fails)
     account("acme")
     seats("acme", 19, 20)
     run_triggers(now=NOW, full=True)
@@ -233,14 +233,14 @@ def test_verdicts_that_cannot_be_counted_stop_no_run(
 def test_an_account_made_while_a_run_is_under_way_belongs_to_the_next(
     seats_playbook: Playbook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked = episodes.how_far
+    looked = verdicts.how_far
 
     def meanwhile(*args: Any) -> Any:
-        monkeypatch.setattr(episodes, "how_far", looked)
+        monkeypatch.setattr("csplaybooks.playbooks.episodes.how_far", looked)
         create_accounts(items=[NewAccount(name="late")], now=NOW, actor=None)
         return looked(*args)
 
-    monkeypatch.setattr(episodes, "how_far", meanwhile)
+    monkeypatch.setattr("csplaybooks.playbooks.episodes.how_far", meanwhile)
     account("acme")
     run_triggers(now=NOW, full=True)
     run = Run.objects.get()
@@ -263,8 +263,8 @@ def test_episodes_that_were_told_of_and_never_written_are_a_fault(
 
 
 def test_a_verdict_too_many_is_a_fault(seats_playbook: Playbook, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = sums.counts_of_run
-    monkeypatch.setattr(sums, "counts_of_run", lambda *args: {**counted(*args), "fired": 7})
+    counted = verdicts.counts_of_run
+    monkeypatch.setattr("csplaybooks.playbooks.sums.counts_of_run", lambda *args: {**counted(*args), "fired": 7})
     account("acme")
     run_triggers(now=NOW, full=True)
     assert "8 verdicts are not the 1 accounts that it looked at" in str(Run.objects.get().errors)

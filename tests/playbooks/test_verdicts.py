@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -17,11 +18,13 @@ from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.document import read_document
 from csplaybooks.playbooks.evaluator import TriggerVersion
 from csplaybooks.playbooks.factories import MatchFactory, PlaybookFactory, PlayFactory, RunFactory
+from csplaybooks.playbooks.guards import Hold
 from csplaybooks.playbooks.models import Match, MatchStep, Playbook, Run, Trigger
 from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.reach import Forgotten
 from csplaybooks.playbooks.rounds import run_next_part
 from csplaybooks.playbooks.runs import run_triggers
+from csplaybooks.playbooks.steps import hold, let_pass, write_steps
 from csplaybooks.playbooks.verdicts import (
     MOST_EXPLAINED,
     Asked,
@@ -37,6 +40,7 @@ from csplaybooks.playbooks.verdicts import (
     sort_out,
     sums_of_runs,
 )
+from csplaybooks.playbooks.verdicts.episodes import episodes as episodes_of
 from tests.playbooks.edges import run, run_and_work
 from tests.playbooks.inputs import DAY, NOW, gate_hits, seats
 
@@ -155,8 +159,10 @@ def test_each_account_has_one_verdict_at_each_run(company: None) -> None:
     assert said(Asked.of_run(one)) == FIRST_DAY
     assert said(Asked.of_run(two)) == said(Asked.at(NOW + DAY)) == later
     assert said(Asked.at(NOW + HOUR)) == FIRST_DAY
-    # Nobody had knocked before the knocks.
-    assert set(said(Asked.at(NOW - 2 * HOUR)).values()) == {"outside", "failed:0:0"}
+    # Nobody had knocked before the knocks: asked in the version of a run of that time, and of none before it.
+    assert Asked.at(NOW - 2 * HOUR).triggers() == []
+    earlier = Asked.at(NOW - 2 * HOUR)
+    assert set(said(replace(earlier, versions=one.versions)).values()) == {"outside", "failed:0:0"}
     for made in (one, two, three):
         asked = Asked.of_run(made)
         kept = sums_of_runs([made], the_trigger(asked).trigger_id)
@@ -242,6 +248,48 @@ def test_what_was_let_in_again_was_let_in_by_the_later_run(company: None) -> Non
         for made in (one, two, three)
     }
     assert seen == {one.pk: {"fired": 1}, two.pk: {"fired": 1}, three.pk: {"held:crowded": 1}}
+
+
+def test_a_past_answer_knows_of_no_later_stay_in_the_queue(company: None, django_assert_num_queries: Any) -> None:
+    one = run_and_work(NOW)
+    match = Match.objects.get(account__name="second")
+    asked = {"run": Asked.of_run(one), "moment": Asked.at(NOW + HOUR)}
+    before = {name: told(each, "second") for name, each in asked.items()}
+    for explanation in before.values():
+        assert explanation.sentence == "Queued: waits for room since 2026-11-16 10:00 until 2026-11-30 10:00."
+    # It is held for a day, and comes into the queue again.
+    for number, state in enumerate((Match.State.HELD, Match.State.QUEUED), start=1):
+        at = NOW + number * DAY
+        if state == Match.State.HELD:
+            hold(match, Hold("crowded", "enough is going on", at + DAY))
+        else:
+            let_pass(match, at, 14 * DAY)
+        match.save()
+        write_steps([match], run_id=RunFactory(moment=at, versions=one.versions).pk, in_run=True, at=at)
+        for each in asked.values():
+            explanation = told(each, "second")
+            assert explanation.sentence == "Queued: waits for room since 2026-11-16 10:00."
+            assert explanation.episode is not None
+            assert (explanation.episode.queued_at, explanation.episode.waits_until) == (NOW, None)
+    held = told(Asked.at(NOW + DAY + HOUR), "second").episode
+    assert held is not None
+    assert (held.held_by, held.queued_at, held.waits_until) == ("crowded", None, None)
+    again = told(Asked.at(NOW + 2 * DAY + HOUR), "second")
+    assert again.sentence == "Queued: waits for room since 2026-11-18 10:00 until 2026-12-02 10:00."
+    trigger = the_trigger(asked["run"])
+    with django_assert_num_queries(3):
+        episodes_of(asked["run"], [trigger.trigger_id])
+
+
+def test_of_the_past_no_run_is_promised(company: None) -> None:
+    one = run(NOW)
+    # Told afterwards, of before: the moment knows of it today, and there was no match.
+    gate_hits("quiet", 1, 2, 3, at=NOW - HOUR)
+    seats("quiet", 9, 10, at=NOW - HOUR)
+    assert said(Asked.of_run(one))["quiet"] == "failed:0:0"
+    late = told(Asked.at(NOW + HOUR), "quiet")
+    assert late.sentence == "Met the conditions, and no guard held it, but there was no match yet."
+    assert "the next run that looks at it opens a match" in told(Asked.now(NOW + HOUR), "quiet").sentence
 
 
 def test_sentences_say_what_there_is_to_say(company: None) -> None:

@@ -14,6 +14,8 @@ from csplaybooks.accounts.factories import AccountFactory, EntitlementFactory, T
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
 from csplaybooks.playbooks.factories import DRAFT, PlaybookFactory
 from csplaybooks.playbooks.management.commands import csplaybooks_whatif
+from csplaybooks.playbooks.pokes import pokes_silenced
+from csplaybooks.playbooks.runs import run_triggers
 from csplaybooks.signals.factories import MeterFactory, ReadingFactory
 from csplaybooks.signals.models import PrunedDay
 from tests.playbooks.inputs import DAY
@@ -98,7 +100,7 @@ def test_a_playbook_is_asked_about_as_it_runs_or_as_it_is_drafted(customers):
     save_draft(text=TEXT.replace("above: 80", "above: 99"), now=NOW)
     assert "version 1 runs" in told("--playbook", "more_seats")
     assert ["seats_above_80", "2", "1", "1", "0", "2", "0"] in lines(told("--playbook", "more_seats"))
-    assert "Warning: seats_above_80 matches nobody" in told("--playbook", "more_seats", "--draft")
+    assert "Warning: “Seats above 80” matches nobody" in told("--playbook", "more_seats", "--draft")
     save_draft(text=TEXT.replace("seat_expansion", "service"), now=NOW)
     assert "more_seats: motion: the motion of a published" in refusal("--playbook", "more_seats", "--draft")
 
@@ -144,7 +146,7 @@ def test_what_is_pruned_is_refused_or_cut_in_a_line(customers, file):
         (["{file}", "--to", "2026-11-10"], "add --from"),
         (["{file}", "--every", "1d"], "add --from"),
         (["{file}", "--from", "2027-01-01"], "still to come"),
-        (["{file}", "--from", "2026-11-10", "--to", "2026-11-01"], "before it begins"),
+        (["{file}", "--from", "2026-11-10", "--to", "2026-11-01"], "--to 2026-11-01 lies before --from"),
         (["{file}", "--from", "2026-01-01", "--every", "1m"], "at most 10,000"),
         (["{file}", "--from", "soon"], "is no day such as"),
         (["{file}", "--from", "1999-12-31"], "lies before 2000-01-01"),
@@ -173,3 +175,25 @@ def test_a_document_with_faults_is_told_in_one_line(file, text, said):
 def test_a_file_that_is_no_text(file):
     file.write_bytes(b"key: \xff")
     assert "this is no text in UTF-8 (byte 5)" in refusal(str(file))
+
+
+def test_triggers_that_a_draft_removes_have_a_row_so_that_the_sums_agree(customers):
+    publish_playbook(playbook_id=save_draft(text=TEXT, now=NOW).pk, now=NOW)
+    with pokes_silenced():
+        run_triggers(now=NOW, full=True)
+    save_draft(text=TEXT.replace("seats_above_80", "seats_high"), now=NOW)
+    table = lines(told("--playbook", "more_seats", "--draft"))
+    assert ["seats_high", "2", "1", "1", "0", "2", "0"] in table
+    assert ["seats_above_80", "(removed)", "0", "0", "0", "0", "0", "2"] in table
+    assert ["In", "all", "2", "1", "1", "0", "2", "2"] in table
+
+
+def test_one_is_told_in_the_singular(file):
+    account = AccountFactory()
+    ReadingFactory(
+        account=account, meter=MeterFactory(key="seats"), used_milli=95_000, limit_milli=100_000, occurred_at=NOW
+    )
+    text = told(str(file), "--from", "2026-11-16")
+    assert "asked about 1 account;" in text
+    assert "asked 1 time, " in text
+    assert "1 was there at the start, 1 lasts." in text

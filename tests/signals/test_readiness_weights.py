@@ -51,6 +51,12 @@ def errors_of(text: str) -> list[tuple[str, str]]:
         ("motions: {tier_upsell: {login: {weight: 101}}}", "motions/tier_upsell/login/weight", "101 is more than 100"),
         ("motions: {tier_upsell: {login: {weight: 1.5}}}", "motions/tier_upsell/login/weight", "not a whole number"),
         ("motions: {tier_upsell: {login: {weight: off}}}", "motions/tier_upsell/login/weight", "'off' is not a whole"),
+        ("motions: {tier_upsell: {login: {weight: 5.0}}}", "motions/tier_upsell/login/weight", "5.0 is not a whole"),
+        (
+            "motions: {tier_upsell: {login: {weight: 5, at_most: 2.0}}}",
+            "motions/tier_upsell/login/at_most",
+            "2.0 is not a whole number: write 2",
+        ),
         (
             "motions: {tier_upsell: {login: {weight: 1, at_most: 101}}}",
             "motions/tier_upsell/login/at_most",

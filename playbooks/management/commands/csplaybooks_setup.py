@@ -37,7 +37,8 @@ class Command(BaseCommand):
         self.stdout.write(
             f"made: {made.groups} groups with {made.grants} permissions, {made.calendars} calendar, "
             f"{made.kinds} kinds of signal and meter, "
-            f"{made.playbooks} playbooks, {made.schedules} schedules, {made.weights} readiness weights"
+            f"{made.playbooks} playbooks, {made.schedules} schedules, "
+            f"{made.weights} version{'' if made.weights == 1 else 's'} of the readiness weights"
         )
         if made.no_weights:
             self.stdout.write(

@@ -29,6 +29,8 @@ from csplaybooks.playbooks.what_if import (
     Preview,
     draft_triggers,
     grid_between,
+    joining_of,
+    numbers_of,
     past_episodes,
     preview,
 )
@@ -165,6 +167,8 @@ class Command(BaseCommand):
             if given:
                 raise CommandError("--to, --every and --as-known tell of a past period: add --from DAY.")
             return None
+        if options["end"] is not None and options["end"] < options["start"]:
+            raise CommandError(f"--to {options['end']} lies before --from {options['start']}.")
         start = midnight(options["start"])
         if start > now:
             raise CommandError(f"--from {options['start']}: this day is still to come.")
@@ -183,24 +187,15 @@ class Command(BaseCommand):
         for warning in answer.warnings:
             self.stdout.write(self.style.WARNING(f"Warning: {warning}"))
         headings = ("trigger", "matches", "held", "free", "stay", "new", "would end")
-        rows: list[tuple[Any, ...]] = [
-            (t.key, t.matched, len(t.held), len(t.free), len(t.settled), len(t.new), len(t.going))
-            for t in answer.triggers
-        ]
-        if len(rows) > 1:
-            rows.append(("in all", *(sum(row[n] for row in rows) for n in range(1, 7))))
-        self._table(headings, rows)
-        if answer.retired:
-            self.stdout.write(
-                f"Open episodes of triggers that it has no more, which would end: {len(answer.retired):,}"
-            )
+        self._table(headings, numbers_of(answer, {}))
+        self.stdout.write(f"Matches at {answer.where}.")
         self._table(("held by", "matches"), list(answer.held_by.items()))
         self.stdout.write(
             f"Plays that would be opened: {len(answer.plays):,}, worth {_money(answer.amount_minor)} a month where "
-            "that is known."
+            f"that is known{joining_of(answer)}."
         )
         self._table(
-            ("would go to", "plays", "of them heavy", "carries", "cap"),
+            ("would go to", "plays", "that count", "carries", "cap"),
             [
                 (share.name, share.plays, share.heavy, *((share.load, share.cap) if share.member_id else ("", "")))
                 for share in answer.shares
@@ -218,12 +213,9 @@ class Command(BaseCommand):
     def _tell_past(self, past: Past, step: timedelta, *, with_accounts: bool) -> None:
         for note in past.notes:
             self.stdout.write(self.style.WARNING(f"Warning: {note}"))
-        there = len(past.episodes) - len(past.opened)
-        last = sum(episode.closed_at is None for episode in past.episodes)
         self.stdout.write(
-            f"{past.trigger} from {_shown(past.moments[0][0])} to {_shown(past.moments[-1][0])}, asked "
-            f"{len(past.moments):,} times, every {_step(step)}, as known {past.known}: {len(past.opened):,} episodes "
-            f"opened, {there:,} were there at the start, {last:,} last."
+            f"{past.trigger} from {_shown(past.moments[0][0])} to {_shown(past.moments[-1][0])}, "
+            f"{past.asked}, every {_step(step)}, as known {past.known}: {past.words}."
         )
         if with_accounts:
             names = _names({episode.account_id for episode in past.episodes})
