@@ -30,7 +30,7 @@ _ORDER = {
 }
 
 #: What a condition looks at: settings that hold keys and names, beside those that its measure names.
-_SUBJECTS = (
+SUBJECTS = (
     *("signal_type", "signal_types", "meter", "meters", "products", "plans", "segments", "tags", "kinds"),
     *("property", "since", "months"),
 )
@@ -154,12 +154,12 @@ def condition(item: Mapping[str, Any]) -> str:
     key = str(item.get("measure", "condition"))
     measure = measures().get(key)
     names = [*(measure.signal_type_settings if measure else ()), *(measure.meter_settings if measure else ())]
-    subjects = [shown(item[name]) for name in dict.fromkeys([*names, *_SUBJECTS]) if name in item]
+    subjects = [shown(item[name]) for name in dict.fromkeys([*names, *SUBJECTS]) if name in item]
     return f"{plain(key)} ({', '.join(subjects)})" if subjects else plain(key)
 
 
 def _condition_whole(item: Mapping[str, Any]) -> str:
-    named = {"measure", *_SUBJECTS}
+    named = {"measure", *SUBJECTS}
     measure = measures().get(str(item.get("measure")))
     if measure:
         named |= {*measure.signal_type_settings, *measure.meter_settings}

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import TextChoices
 
+from csplaybooks.playbooks.differences import words
 from csplaybooks.playbooks.evaluator import TriggerVersion
 from csplaybooks.playbooks.guards import Cooling, guards
 from csplaybooks.playbooks.measures import get_measure
@@ -71,7 +72,7 @@ class Verdict:
         return self.kind not in (Kind.OUTSIDE, Kind.FAILED)
 
     def words(self, trigger: TriggerVersion) -> str:
-        """The verdict as a heading: `Failed: feature gate hit, at least 3 in 7 days`, `Held by onboarding`."""
+        """The verdict as a heading: `Failed: feature gate hit in 7 days, at least 3 times`, `Held by onboarding`."""
         if self.kind == Kind.FAILED:
             groups = trigger.definition["any"]
             which = f" (group {self.group + 1} of {len(groups)})" if len(groups) > 1 else ""
@@ -91,22 +92,33 @@ def _is_place(text: str) -> bool:
 
 
 def condition_words(settings: Mapping[str, Any]) -> str:
-    """A condition in a few words, without anything found: its measure and its settings, the threshold last."""
+    """A condition in a few words, without anything found: `feature gate hit in 7 days, at least 3 times`.
+
+    What it looks at stands first, its threshold next, all other settings last. Raises KeyError for a measure that is
+    not registered.
+    """
     measure = get_measure(settings["measure"])
-    # In the order of the schema: a database may keep the settings in any.
-    order = list(measure.schema()["properties"])
-    given = sorted(settings.keys() & set(order) - {"measure"}, key=order.index)
-    return ", ".join(
-        [measure.key.replace("_", " "), *(f"{name.replace('_', ' ')} {_plain(settings[name])}" for name in given)]
-    )
+    looked_at = (*measure.signal_type_settings, *measure.meter_settings, *words.SUBJECTS)
+    subjects = [_plain(settings[name]) for name in dict.fromkeys(looked_at) if name in settings]
+    named = measure.key.replace("_", " ")
+    if subjects:
+        # Signals that are counted are called by what they are.
+        named = ", ".join(subjects) if measure.key == "signal_count" else f"{named} ({', '.join(subjects)})"
+    if "window_days" in settings:
+        named = f"{named} in {words.with_unit(str(settings['window_days']), 'days')}"
+    # Whether it counts in per cent stands with the threshold.
+    said, told = [named], {"measure", "window_days", "percent", *looked_at}
+    if name := words.comparison_of(settings):
+        said.append(words.threshold(settings, name, unit=True))
+        told.add(name)
+    if rest := words.settings(settings, told):
+        said.append(rest)
+    return ", ".join(said)
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return " or ".join(str(item) for item in value)
-    if isinstance(value, dict):
-        return " and ".join(f"{name} {item}" for name, item in value.items())
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    items = value if isinstance(value, list) else [value]
+    return " or ".join(str(item).replace("_", " ") for item in items)
 
 
 @dataclass(frozen=True)

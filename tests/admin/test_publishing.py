@@ -174,7 +174,7 @@ def test_pages_take_the_same_few_queries_whatever_there_is(boss, playbook, versi
     # Most of them try the draft on all accounts: what if it were published.
     with django_assert_max_num_queries(24):
         act(boss, Playbook, "publish", [playbook])
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(26):
         act(boss, PlaybookVersion, "roll_back", [version(1)])
 
 

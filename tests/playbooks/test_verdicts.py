@@ -617,7 +617,7 @@ def test_counts_stand_in_one_order_under_headings(company: None) -> None:
         ("expired", 0),
     ]
     words = {count.key: count.words for count in counts}
-    assert words["failed:0:1"] == "Failed (group 1 of 2): share of limit, meters seats, above 70"
+    assert words["failed:0:1"] == "Failed (group 1 of 2): share of limit (seats), above 70 %"
     assert words["held:of_a_host"] == "Held by of a host"
     with pytest.raises(ValueError, match="has no condition for failed:3:0"):
         as_counts(trigger, {"failed:3:0": 1})

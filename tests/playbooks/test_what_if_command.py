@@ -189,10 +189,7 @@ def test_triggers_that_a_draft_removes_have_a_row_so_that_the_sums_agree(custome
 
 
 def test_one_is_told_in_the_singular(file):
-    account = AccountFactory()
-    ReadingFactory(
-        account=account, meter=MeterFactory(key="seats"), used_milli=95_000, limit_milli=100_000, occurred_at=NOW
-    )
+    ReadingFactory(meter=MeterFactory(key="seats"), used_milli=95_000, limit_milli=100_000, occurred_at=NOW - 2 * DAY)
     text = told(str(file), "--from", "2026-11-16")
     assert "asked about 1 account;" in text
     assert "asked 1 time, " in text

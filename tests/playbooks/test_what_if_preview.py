@@ -12,7 +12,6 @@ from csplaybooks.accounts.factories import (
     AccountFactory,
     AccountTeamFactory,
     EntitlementFactory,
-    PlanFactory,
     TeamMemberFactory,
 )
 from csplaybooks.accounts.models import Account, AccountTeam
@@ -269,10 +268,7 @@ def test_amounts_do_not_depend_on_who_looks(monkeypatch):
     def cut(sight: Any, hit: Any) -> list[dict[str, Any]]:
         return [{**item, "found": dict.fromkeys(item["found"], "")} for item in hit.evidence]
 
-    account = AccountFactory()
-    reading(account, 110)
-    plan = PlanFactory(seat_price_minor=2_500)
-    EntitlementFactory(account=account, product=plan.product, plan=plan)
+    customer(used=110)
     text = TEXT.replace("{rule: share_of_mrr, percent: 10}", "{rule: seats_over, meters: [seats]}")
     assert asked(text).amount_minor == 25_000
     monkeypatch.setattr(Sight, "evidence", cut)
