@@ -68,6 +68,11 @@ def measure_sweep(url: str, accounts: int) -> list[Entry]:
 
 def _memory() -> float:
     """The most memory that this process has ever had, in MiB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What the system counts in the other way begins with what the process had that started this one.
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / (2**20 if sys.platform == "darwin" else 2**10)
 
