@@ -222,7 +222,8 @@ class Room:
             ways.append(waiting.filter(~Exists(here.filter(role=AccountTeam.Role.CSM)), route=Route.SALES))
         first, *others = (way.values_list("account", flat=True) for way in ways)
         # All that waits at these accounts: what is heavy may fold into what is light.
-        accounts = AccountIds(sorted({*first.union(*others), *chosen.values()}))
+        # Without an order, or Django 6.1 looks for the table's own in what is selected.
+        accounts = AccountIds(sorted({*first.union(*others).order_by(), *chosen.values()}))
         rows: Iterable[_Place] = waiting.filter(account__in=accounts).by_value().values_list(*_PLACE)
         return rows if accounts.ids else ()
 
