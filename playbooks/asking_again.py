@@ -124,6 +124,7 @@ def _tolerating(version_id: int, broken: set[int], strict: bool) -> Iterator[Non
     try:
         yield
     except Exception as error:
+        # Whatever a host's guard raises is its own playbook's trouble, as in a run; the others go on.
         if strict or is_database_trouble(error):
             raise
         logger.exception("the guards of version %d could not be asked again", abs(version_id))

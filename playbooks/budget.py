@@ -18,10 +18,10 @@ from typing import Any
 from django.db.models import Exists, OuterRef
 
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import AccountTeam
 from csplaybooks.playbooks.asking_again import Answers, ask_again
 from csplaybooks.playbooks.close_rates import CloseRates
-from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.measures.base import day_of
 from csplaybooks.playbooks.models import Match, Play, PlaybookVersion, Route
 from csplaybooks.playbooks.pipeline.amounts import Case, work_out_amounts
@@ -171,7 +171,7 @@ class Room:
     def learn(self, accounts: Collection[int]) -> None:
         """Who looks after accounts, and which plays are open there; two queries."""
         if accounts:
-            ids = AccountIds(sorted(accounts))
+            ids = Ids(sorted(accounts))
             self.team.update(team_of(ids))
             self.taken.update(Play.objects.open().filter(account__in=ids).order_by().values_list("account", "motion"))
 
@@ -223,7 +223,7 @@ class Room:
         first, *others = (way.values_list("account", flat=True) for way in ways)
         # All that waits at these accounts: what is heavy may fold into what is light.
         # Without an order, or Django 6.1 looks for the table's own in what is selected.
-        accounts = AccountIds(sorted({*first.union(*others).order_by(), *chosen.values()}))
+        accounts = Ids(sorted({*first.union(*others).order_by(), *chosen.values()}))
         rows: Iterable[_Place] = waiting.filter(account__in=accounts).by_value().values_list(*_PLACE)
         return rows if accounts.ids else ()
 

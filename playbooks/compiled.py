@@ -17,8 +17,8 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connections
 from django.db.models import BigIntegerField, DateTimeField, Expression, QuerySet
 
+from csplaybooks.accounts.ids import Ids, LateIds, given
 from csplaybooks.playbooks.measures import Moment, get_measure
-from csplaybooks.playbooks.measures.account_ids import AccountIds, LateAccountIds, given
 
 #: So many queries are kept in one process.
 _MOST_KEPT = 500
@@ -103,7 +103,7 @@ def answer(
     ids = cast("tuple[int, ...] | None", moment.accounts)
     kept = _find(build, parts, asked, moment) if asked is not None and ids != () else None
     if kept is None:
-        query, columns = build(moment if ids is None else replace(moment, accounts=AccountIds(ids)))
+        query, columns = build(moment if ids is None else replace(moment, accounts=Ids(ids)))
         rows = iter(()) if ids == () else query.iterator(chunk_size=_CHUNK)
         return cast("Iterator[dict[str, Any]]", rows), columns
     return _rows(kept, moment), kept.columns
@@ -127,7 +127,7 @@ def _find(build: Build, parts: Sequence[Any], asked: tuple[Any, ...], moment: Mo
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
         mark: Any = None if known.mark is None else LateMark()
-        accounts = None if moment.accounts is None else LateAccountIds()
+        accounts = None if moment.accounts is None else LateIds()
         # Of the moment a query that is kept knows nothing but, where it asks for it, the day.
         late = Moment(cast("datetime", LateMoment()), replace(known, mark=mark), accounts, day=day)
         kept = _kept[key] = _build(build, late)
@@ -157,7 +157,7 @@ def _rows(kept: _Kept, moment: Moment) -> Iterator[dict[str, Any]]:
             return adapt(moment.as_of + param.offset)
         if isinstance(param, LateMark):
             return moment.known.mark
-        return accounts if isinstance(param, LateAccountIds) else param
+        return accounts if isinstance(param, LateIds) else param
 
     compiler = kept.query.get_compiler(kept.using)
     compiler.select, compiler.col_count = kept.select, kept.col_count

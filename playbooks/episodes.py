@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.models import Case, CharField, F, Value, When
 
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.budget import look_at_queue, value
 from csplaybooks.playbooks.close_rates import CloseRates
@@ -21,7 +22,6 @@ from csplaybooks.playbooks.document import QUEUE_DAYS
 from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate, running_versions
 from csplaybooks.playbooks.guards import Line, Panel, Question
 from csplaybooks.playbooks.measures import Known, uses_catalogue, uses_readiness
-from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run
 from csplaybooks.playbooks.models.matches import MatchQuerySet
 from csplaybooks.playbooks.pokes import poke
@@ -102,7 +102,7 @@ def finish_run(run: Run, accounts: Sequence[int] | None, now: datetime) -> RunRe
 
 
 def _in_scope(matches: MatchQuerySet, accounts: Sequence[int] | None) -> MatchQuerySet:
-    return matches if accounts is None else matches.filter(account__in=AccountIds(accounts))
+    return matches if accounts is None else matches.filter(account__in=Ids(accounts))
 
 
 class Standing(NamedTuple):

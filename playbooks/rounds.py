@@ -24,8 +24,8 @@ from csplaybooks.playbooks.pokes import poke
 
 logger = logging.getLogger("csplaybooks.rounds")
 
-#: The most accounts a query may list by id; above that an `IN` list is no longer the cheaper way. (PostgreSQL or not:
-#: SQLite takes fewer parameters in a statement, and the ids stand in it several times.)
+#: The most accounts of one run that does not look at all: so much work has one transaction. (PostgreSQL or not: SQLite
+#: has one writer, for whom the others wait.)
 MOST_LISTED_ACCOUNTS = {True: 20_000, False: 2_000}
 
 #: A poke that nobody has followed for so long is lost, with its worker or its broker.

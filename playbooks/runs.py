@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import Count, Max, Min, Q
 
 from csplaybooks.accounts.base import MarkedQuerySet
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import Account, Change
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.logs import evaluating
@@ -24,7 +25,6 @@ from csplaybooks.playbooks.evaluator import TriggerVersion, evaluate, running_ve
 from csplaybooks.playbooks.guards import Crowded
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.measures import Known
-from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run, Trigger
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.reach import Forgotten
@@ -193,7 +193,7 @@ def matches_after(run: Run) -> dict[int, list[int]]:
     accounts = looked_at(run)
     open_then = Match.objects.open_after(run.pk).filter(trigger__in=run.versions)
     if accounts is not None:
-        open_then = open_then.filter(account__in=AccountIds(accounts))
+        open_then = open_then.filter(account__in=Ids(accounts))
     answers: dict[int, list[int]] = {int(trigger_id): [] for trigger_id in run.versions}
     for trigger_id, account_id in open_then.order_by("account_id").values_list("trigger", "account"):
         answers[trigger_id].append(account_id)

@@ -14,9 +14,9 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Count, Q
 
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.evaluator import TriggerVersion
 from csplaybooks.playbooks.measures import Known
-from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.models import Match, PlaybookVersion, Run
 from csplaybooks.playbooks.trouble import is_database_trouble
 from csplaybooks.playbooks.verdicts import Far, counts_of_run
@@ -73,7 +73,7 @@ def count_episodes(run: Run, accounts: Sequence[int] | None) -> dict[int, dict[s
     """By trigger: all episodes of some accounts, by state, with links to plays, still open, and what the run did. One
     query, so that what fires at this moment is counted whole or not at all.
     """
-    rows = Match.objects.all() if accounts is None else Match.objects.filter(account__in=AccountIds(accounts))
+    rows = Match.objects.all() if accounts is None else Match.objects.filter(account__in=Ids(accounts))
     counted = (
         rows.order_by()
         .values("trigger")

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef
 
-from csplaybooks.playbooks.measures.account_ids import AccountIds
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.models import Match, Play
 
 #: The line at so many accounts is read by one query.
@@ -44,7 +44,7 @@ class Line:
         queued = Match.objects.filter(~Exists(same), state=Match.State.QUEUED, stuck_at__isnull=True).order_by()
         rest = iter(sorted(accounts))
         while chunk := list(islice(rest, _CHUNK)):
-            rows = queued.filter(account__in=AccountIds(chunk)).values_list(
+            rows = queued.filter(account__in=Ids(chunk)).values_list(
                 "pk", "account", "version__playbook__motion", "admitted_run", "queued_at", "opened_at"
             )
             for pk, account_id, motion, admitted_run, queued_at, opened_at in rows:

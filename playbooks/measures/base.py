@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from django.db.models import DateTimeField, Q, Value
 from django.db.models.expressions import Combinable
 
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.conf import company_time_zone
-from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.measures.sold import Catalogue
 from csplaybooks.signals.horizon import pruned_before
 from csplaybooks.signals.models import Meter, SignalType, Strength
@@ -96,7 +96,7 @@ class Moment:
 
     as_of: datetime
     known: Known
-    accounts: tuple[int, ...] | AccountIds | None = None
+    accounts: tuple[int, ...] | Ids | None = None
     #: Who meets a condition before this one that is `narrow`, over `Account` rows: a measure that would read much may
     #: leave the others alone. None where there is none.
     among: Q | None = None

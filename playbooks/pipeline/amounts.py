@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import Entitlement, Product
-from csplaybooks.playbooks.measures.account_ids import AccountIds
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,7 @@ def product_in(evidence: Sequence[Mapping[str, Any]]) -> str | None:
 def work_out_amounts(cases: Sequence[Case], at: datetime) -> list[Amount]:
     """The expected amounts of cases, in their order, by what their accounts held at `at`; two queries."""
     held: dict[int, list[Entitlement]] = {}
-    holding = Entitlement.objects.holding_at(at).filter(
-        account__in=AccountIds(sorted({case.account_id for case in cases}))
-    )
+    holding = Entitlement.objects.holding_at(at).filter(account__in=Ids(sorted({case.account_id for case in cases})))
     for entitlement in holding.select_related("product", "plan__next_plan").order_by("pk"):
         held.setdefault(entitlement.account_id, []).append(entitlement)
     keys = {case.rule.get("product") or product_in(case.evidence) for case in cases} - {None}

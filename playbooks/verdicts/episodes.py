@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import OuterRef, Q, Subquery
 
-from csplaybooks.playbooks.measures.account_ids import AccountIds
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.models import Match, MatchStep
 from csplaybooks.playbooks.verdicts.asked import Asked
 from csplaybooks.playbooks.verdicts.kinds import Kind, Verdict
@@ -73,7 +73,7 @@ def episodes(
     """
     matches = _standing(asked).filter(trigger__in=trigger_ids).order_by()
     if accounts is not None:
-        matches = matches.filter(account__in=AccountIds(sorted(accounts)))
+        matches = matches.filter(account__in=Ids(sorted(accounts)))
     rows = list(matches.values(*_MATCH, *_PLAY, *(name for name in _STEP if name != "admitted")))
     if asked.past and rows:
         rows = list(_as_they_were(asked, rows, matches))

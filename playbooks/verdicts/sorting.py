@@ -13,13 +13,13 @@ from typing import Any
 from django.db.models import Count as CountRows
 from django.db.models import QuerySet
 
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.compiled import ask
 from csplaybooks.playbooks.evaluator import TriggerVersion
 from csplaybooks.playbooks.guards import Panel, Question
 from csplaybooks.playbooks.guards.judging import Judgement
 from csplaybooks.playbooks.measures import Known, Moment
-from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.playbooks.models import Run
 from csplaybooks.playbooks.reach import require_guards_kept, require_kept
 from csplaybooks.playbooks.verdicts.asked import Asked
@@ -88,7 +88,7 @@ def accounts_of(trigger: TriggerVersion, asked: Asked, verdict: Verdict, account
         raise ValueError(f"the trigger {trigger.definition['key']} has no condition {verdict.key}")
     require_kept(trigger.definition, asked.moment, asked.known)
     scope, ids = _scope(accounts)
-    moment = Moment(asked.moment, asked.known, None if ids is None else AccountIds(ids))
+    moment = Moment(asked.moment, asked.known, None if ids is None else Ids(ids))
     rows: QuerySet[Any] = (
         scope.known_at(asked.known.mark).alias(**places(trigger, moment)).filter(with_verdict(trigger, verdict))
     )
@@ -211,7 +211,7 @@ def _scope(accounts: Accounts) -> tuple[Any, tuple[int, ...] | None]:
             return Account.objects.filter(pk__in=accounts.order_by().values("pk")), None
     else:
         ids = tuple(sorted(set(accounts)))
-    return Account.objects.filter(pk__in=AccountIds(ids)), ids
+    return Account.objects.filter(pk__in=Ids(ids)), ids
 
 
 def _is_all(accounts: QuerySet[Any]) -> bool:

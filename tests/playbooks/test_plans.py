@@ -11,9 +11,9 @@ import pytest
 from django.db import connection, transaction
 
 from csplaybooks.accounts.factories import START
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.evaluator import TriggerVersion, compile_query, evaluate
 from csplaybooks.playbooks.measures import Known, Moment
-from csplaybooks.playbooks.measures.account_ids import AccountIds
 from csplaybooks.signals.acts.catalogue import load_starter_catalogue
 from csplaybooks.signals.factories import IntakeBatchFactory, SourceFactory
 
@@ -72,7 +72,7 @@ def _make_much() -> Known:
 def plan_of(trigger: TriggerVersion, moment: Moment) -> str:
     """The plan of the one query, in PostgreSQL's words."""
     if moment.accounts is not None:
-        moment = replace(moment, accounts=AccountIds(cast("tuple[int, ...]", moment.accounts)))
+        moment = replace(moment, accounts=Ids(cast("tuple[int, ...]", moment.accounts)))
     query, _ = compile_query(trigger, moment)
     plan: str = query.explain()
     return plan

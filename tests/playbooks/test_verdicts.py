@@ -573,32 +573,6 @@ def test_counts_cost_the_same_however_many_there_are(company: None, extra: int, 
         counts_of_run(made, trigger, past.known, how_far(trigger, past))
 
 
-@pytest.mark.parametrize("key", ["outside", "failed:0:1", "held:onboarding", "cooling", "still_matching"])
-def test_keys_are_read_back(key: str) -> None:
-    assert Verdict.parse(key).key == key
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "",
-        "failed",
-        "failed:0",
-        "failed:0:x",
-        "failed:-1:0",
-        "failed:٣:0",
-        "held",
-        "held:",
-        "held:cooling",
-        "fired:1",
-        "no",
-    ],
-)
-def test_what_is_no_key_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="is no verdict"):
-        Verdict.parse(key)
-
-
 def test_counts_stand_in_one_order_under_headings(company: None) -> None:
     trigger = the_trigger(Asked.now(NOW))
     counts = as_counts(trigger, {"held:onboarding": 2, "held:gone": 1, "held:of_a_host": 1, "fired": 3})

@@ -5,14 +5,13 @@ Names and SQL come from our code alone; everything else is a parameter.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import models
 from django.db.models import Count, F, QuerySet
-from django.db.models.expressions import RawSQL
 
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.signals.intake.storing import connection_of
 
 
@@ -25,11 +24,7 @@ class Outrun(Exception):
 
 def these(model: type[models.Model], ids: Sequence[int]) -> QuerySet[Any]:
     """The rows with these ids; however many they are, they are one parameter of the statement."""
-    if connection_of(model).vendor == "sqlite":
-        found = RawSQL("SELECT value FROM json_each(%s)", [json.dumps(ids)])
-    else:
-        found = RawSQL("SELECT unnest(%s::bigint[])", [list(ids)])
-    rows: QuerySet[Any] = model._default_manager.filter(pk__in=found)
+    rows: QuerySet[Any] = model._default_manager.filter(pk__in=Ids(ids))
     return rows.order_by()
 
 

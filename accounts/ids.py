@@ -1,4 +1,4 @@
-"""The ids of accounts in a query: one parameter, however many they are."""
+"""Ids in a query: one parameter, however many they are."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 from django.db.models import BigIntegerField, Expression
 
 
-class AccountIds(Expression):
-    """The accounts that a question is about, for `account__in` and `pk__in`.
+class Ids(Expression):
+    """The ids that a question is about, such as those of accounts, for `account__in` and `pk__in`.
 
-    Listed one by one, thousands of ids would stand in the text of a query as often as they are asked for.
+    Listed one by one, thousands of them would stand in the text of a query as often as they are asked for.
     """
 
     def __init__(self, ids: Sequence[int]) -> None:
@@ -32,8 +32,8 @@ class AccountIds(Expression):
         return given(self.ids, vendor)
 
 
-class LateAccountIds(AccountIds):
-    """The accounts of a question that is asked later: its slot is bound to them then."""
+class LateIds(Ids):
+    """The ids of a question that is asked later: their slot is bound to them then."""
 
     def __init__(self) -> None:
         super().__init__(())
