@@ -263,3 +263,94 @@ class TouchFactory(factory.django.DjangoModelFactory):
     channel = models.Touch.Channel.EMAIL
     by_member = factory.SelfAttribute("play.owner")
     at = factory.SelfAttribute("play.opened_at")
+
+
+class CalendarUseFactory(factory.django.DjangoModelFactory):
+    """A member who works in the hours of a calendar."""
+
+    class Meta:
+        model = models.CalendarUse
+
+    calendar = factory.SubFactory(CalendarFactory)
+    member = factory.SubFactory(TeamMemberFactory)
+    updated_at = START
+
+
+class HolidayImportFactory(factory.django.DjangoModelFactory):
+    """The holidays of Germany in 2026, without their days."""
+
+    class Meta:
+        model = models.HolidayImport
+
+    calendar = factory.SubFactory(CalendarFactory)
+    country = "DE"
+    year = factory.Sequence(lambda number: 2026 + number % 200)
+    source = "holidays"
+    source_version = "0.1"
+    imported_at = START
+
+
+class DeliveryFactory(factory.django.DjangoModelFactory):
+    """A notice that waits to be sent to a member."""
+
+    class Meta:
+        model = models.Delivery
+
+    key = factory.Sequence(lambda number: f"delivery-{number}")
+    kind = models.Delivery.Kind.NOTICE
+    member = factory.SubFactory(TeamMemberFactory)
+    to_address = "somebody@example.com"
+    subject = "A play is yours"
+    body = "Have a look at it."
+    message_id = factory.LazyAttribute(lambda delivery: f"<{delivery.key}@example.com>")
+    queued_at = START
+
+
+class MailDraftFactory(factory.django.DjangoModelFactory):
+    """A draft to a customer that nobody has sent yet."""
+
+    class Meta:
+        model = models.MailDraft
+
+    play = factory.SubFactory(PlayFactory)
+    to_address = "customer@example.com"
+    subject = "More seats for you"
+    body = "Shall we talk?"
+    written_at = START
+    updated_at = START
+
+
+class SuppressionFactory(factory.django.DjangoModelFactory):
+    """An address that is never written to."""
+
+    class Meta:
+        model = models.Suppression
+
+    address = factory.Sequence(lambda number: f"no-mail-{number}@example.com")
+    added_at = START
+    updated_at = START
+
+
+class NoticeFactory(factory.django.DjangoModelFactory):
+    """The owner of a play is told that it is theirs."""
+
+    class Meta:
+        model = models.Notice
+
+    key = factory.Sequence(lambda number: f"notice-{number}")
+    play = factory.SubFactory(PlayFactory)
+    member = factory.SelfAttribute("play.owner")
+    kind = models.Notice.Kind.ASSIGNED
+    text = "A play is yours."
+    at = START
+    way = models.Notice.Way.OFF
+
+
+class NoticeSettingsFactory(factory.django.DjangoModelFactory):
+    """A member who takes what is told as it comes."""
+
+    class Meta:
+        model = models.NoticeSettings
+
+    member = factory.SubFactory(TeamMemberFactory)
+    updated_at = START

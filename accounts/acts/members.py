@@ -43,6 +43,7 @@ MEMBERS = Table(
         "is_digital_desk",
         "takes_pool_work",
         "open_play_cap",
+        "zone",
         "manager",
         "is_active",
     ),

@@ -44,6 +44,12 @@ class TeamMember(Versioned):
     open_play_cap = models.PositiveIntegerField(
         default=40, help_text="The most open plays that count toward this member's load."
     )
+    zone = models.CharField(
+        max_length=60,
+        blank=True,
+        verbose_name="time zone",
+        help_text="IANA time zone, such as Europe/Berlin, in which their working hours lie; empty: their calendar's.",
+    )
     manager = models.ForeignKey("self", on_delete=models.SET_NULL, related_name="reports", null=True, blank=True)
     is_active = models.BooleanField(default=True)
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from csplaybooks.playbooks.models.calendars import Calendar, CalendarBlock, CalendarDay
+from csplaybooks.playbooks.models.calendars import (
+    Calendar,
+    CalendarBlock,
+    CalendarDay,
+    CalendarUse,
+    HolidayImport,
+)
 from csplaybooks.playbooks.models.clocks import Clock, ClockEvent
+from csplaybooks.playbooks.models.deliveries import Delivery, MailDraft, Suppression
 from csplaybooks.playbooks.models.matches import Match, MatchStep, PlayMatch
+from csplaybooks.playbooks.models.notices import Notice, NoticeSettings
 from csplaybooks.playbooks.models.plays import (
     Credit,
     Handoff,
@@ -25,14 +33,20 @@ __all__ = [
     "Calendar",
     "CalendarBlock",
     "CalendarDay",
+    "CalendarUse",
     "Clock",
     "ClockEvent",
     "Credit",
+    "Delivery",
     "Handoff",
+    "HolidayImport",
     "Interval",
     "Lease",
+    "MailDraft",
     "Match",
     "MatchStep",
+    "Notice",
+    "NoticeSettings",
     "Outcome",
     "Pause",
     "Play",
@@ -45,6 +59,7 @@ __all__ = [
     "Run",
     "Stage",
     "State",
+    "Suppression",
     "Touch",
     "Trigger",
 ]

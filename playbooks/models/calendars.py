@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from csplaybooks.accounts.base import CatalogueQuerySet, Versioned
+from csplaybooks.accounts.models import TeamMember
 from csplaybooks.playbooks.business_time import Block
 
 
@@ -34,6 +35,91 @@ class Calendar(Versioned):
 
     def __str__(self) -> str:
         return self.name
+
+
+class CalendarUse(Versioned):
+    """Whose hours a calendar is: a member's, those of everybody whom a manager leads, or those of a region's accounts.
+
+    Asked in this order; where nothing is said, the default calendar counts.
+    """
+
+    calendar = models.ForeignKey(Calendar, on_delete=models.PROTECT, related_name="uses")
+    member = models.OneToOneField(
+        TeamMember,
+        on_delete=models.CASCADE,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="The working hours of this member.",
+    )
+    team = models.OneToOneField(
+        TeamMember,
+        on_delete=models.CASCADE,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="The working hours of this manager, and of everybody below who has no nearer calendar.",
+    )
+    region = models.CharField(
+        max_length=100, blank=True, help_text="For accounts of this region, where the owner of a play has no calendar."
+    )
+
+    objects: Any = CatalogueQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("calendar", "pk")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(member__isnull=False, team__isnull=True, region="")
+                | Q(member__isnull=True, team__isnull=False, region="")
+                | (Q(member__isnull=True, team__isnull=True) & ~Q(region="")),
+                name="csp_calendar_use_of_one",
+                violation_error_message="Name a member, a team or a region: one of them.",
+            ),
+            models.UniqueConstraint(
+                fields=["region"],
+                condition=~Q(region=""),
+                name="csp_calendar_use_region",
+                violation_error_message="This region has a calendar already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        if self.team is not None:
+            return f"{self.calendar}: team of {self.team}"
+        return f"{self.calendar}: {self.member or self.region}"
+
+
+class HolidayImport(models.Model):
+    """The public holidays of a country, or of a part of it, in a year, as some source told them; its days are rows.
+
+    Importing them again takes the place of the days that came from it, and of no others.
+    """
+
+    calendar = models.ForeignKey(Calendar, on_delete=models.CASCADE, related_name="imports", db_index=False)
+    country = models.CharField(max_length=10, help_text="ISO 3166-1 code of two letters.")
+    subdivision = models.CharField(
+        max_length=20, blank=True, verbose_name="region", help_text="Code of a part of the country, such as BY."
+    )
+    year = models.PositiveSmallIntegerField()
+    source = models.CharField(max_length=100)
+    source_version = models.CharField(max_length=50)
+    imported_at = models.DateTimeField()
+
+    objects: Any = CatalogueQuerySet.as_manager()
+
+    class Meta:
+        ordering = ("calendar", "country", "subdivision", "year")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["calendar", "country", "subdivision", "year"],
+                name="csp_holiday_import_unique",
+                violation_error_message="These holidays were imported already: import them anew.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.country}{'-' if self.subdivision else ''}{self.subdivision} {self.year}"
 
 
 def _block_constraints(prefix: str) -> list[models.BaseConstraint]:
@@ -94,6 +180,9 @@ class CalendarDay(models.Model):
     end_minute = models.PositiveSmallIntegerField(null=True, blank=True)
     name = models.CharField(max_length=200, blank=True)
     source = models.CharField(max_length=200, blank=True, help_text="Where an imported day came from, with version.")
+    imported = models.ForeignKey(
+        HolidayImport, on_delete=models.CASCADE, related_name="days", null=True, blank=True, editable=False
+    )
 
     objects: Any = CatalogueQuerySet.as_manager()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -54,6 +55,12 @@ class Clock(models.Model):
     promised_seconds = models.PositiveIntegerField()
     hours = models.CharField(max_length=10, choices=Hours)
     calendar = models.ForeignKey(Calendar, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    zone = models.CharField(
+        max_length=60, blank=True, help_text="The time zone of whoever owns the play; empty: the calendar's own."
+    )
+    follows_owner = models.BooleanField(
+        default=True, help_text="Whether another owner brings another calendar: not where the playbook names one."
+    )
     warn_percents = models.JSONField(default=list, blank=True, help_text="At which shares of the promise to warn.")
     escalation_waits = models.JSONField(
         default=list, blank=True, help_text="Seconds after the breach at which each rung of the ladder is climbed."
@@ -67,6 +74,15 @@ class Clock(models.Model):
     breached_at = models.DateTimeField(null=True, blank=True, help_text="The due time that was missed.")
     noticed_at = models.DateTimeField(null=True, blank=True, help_text="When the breach was seen.")
     excused_at = models.DateTimeField(null=True, blank=True)
+    excused_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="Empty where a later edit moved the due time.",
+    )
+    excuse_reason = models.CharField(max_length=500, blank=True)
 
     objects = ClockQuerySet.as_manager()
 
@@ -150,6 +166,14 @@ class ClockEvent(models.Model):
         null=True,
         blank=True,
         help_text="Who held the play then.",
+    )
+    told = models.ForeignKey(
+        "csplaybooks_accounts.TeamMember",
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="On which rung of the ladder it stands: who is to know of it.",
     )
 
     objects: Any = ClockEventQuerySet.as_manager()

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from csplaybooks.accounts.base import Versioned, VisibleQuerySet
-from csplaybooks.accounts.models import Account, Motion, Movement, Product, TeamMember
+from csplaybooks.accounts.models import Account, Motion, Movement, Product, Segment, TeamMember
 from csplaybooks.playbooks.models.recipes import Playbook, PlaybookVersion
 from csplaybooks.playbooks.models.work import Work, WorkQuerySet
 
@@ -105,6 +105,20 @@ class Play(Versioned, Work):
     )
     motion = models.CharField(max_length=20, choices=Motion)
     route = models.CharField(max_length=20, choices=Route)
+    segment = models.CharField(
+        max_length=20, choices=Segment, blank=True, help_text="The account's segment when the play opened."
+    )
+    routing = models.JSONField(
+        default=dict, help_text="What the rule of its route says of owner, offer and first touch; frozen."
+    )
+    promises = models.ForeignKey(
+        PlaybookVersion,
+        on_delete=models.PROTECT,
+        related_name="+",
+        null=True,
+        blank=True,
+        help_text="The version whose targets it was moved to; empty: its own.",
+    )
     product = models.ForeignKey(
         Product, on_delete=models.PROTECT, related_name="+", null=True, blank=True, help_text="What to sell."
     )
@@ -153,6 +167,8 @@ class Play(Versioned, Work):
             # The API's list of an account's plays; incremental readers.
             models.Index(fields=["account", "-opened_at"], name="csp_play_account"),
             models.Index(fields=["updated_at", "id"], name="csp_play_updated"),
+            # The tray: plays that wait for a manager, or for whoever takes them.
+            models.Index(fields=["tray_at"], name="csp_play_tray", condition=Q(tray_at__isnull=False)),
             # Close rates: what closed in the year up to a moment.
             models.Index(fields=["closed_at"], name="csp_play_closed", condition=Q(stage="closed")),
         ]
@@ -212,14 +228,36 @@ class PlayPartQuerySet(VisibleQuerySet):
 
 
 class PlayStep(models.Model):
-    """A next step of a play, taken from its playbook when it opened."""
+    """A next step of a play, taken from its playbook when it opened. One after the other: one of them is current."""
+
+    class Kind(models.TextChoices):
+        """What there is to do."""
+
+        TASK = "task", "Task"
+        MAIL = "mail", "Mail draft"
+        PROMPT = "prompt", "In-product prompt"
+        WAIT = "wait", "Wait"
+        TRIAL = "trial", "Trial of a feature"
+
+    class State(models.TextChoices):
+        """How far it is."""
+
+        WAITING = "waiting", "Waiting for those before it"
+        CURRENT = "current", "To do now"
+        DONE = "done", "Done"
+        SKIPPED = "skipped", "Skipped"
 
     play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="steps", db_index=False)
     number = models.PositiveIntegerField()
-    kind = models.CharField(max_length=20)
+    kind = models.CharField(max_length=20, choices=Kind)
     text = models.TextField()
-    done_at = models.DateTimeField(null=True, blank=True)
+    settings = models.JSONField(default=dict, help_text="What the playbook says of it: hours, mail, feature; frozen.")
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    began_at = models.DateTimeField(null=True, blank=True, help_text="When those before it were over.")
+    due_at = models.DateTimeField(null=True, blank=True, help_text="By when it is to be done; when a wait is over.")
+    done_at = models.DateTimeField(null=True, blank=True, help_text="When it was done, or skipped.")
     done_by = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
+    note = models.CharField(max_length=500, blank=True, help_text="What came of it, or why it was skipped.")
 
     objects: Any = PlayPartQuerySet.as_manager()
 
@@ -231,6 +269,27 @@ class PlayStep(models.Model):
                 name="csp_play_step_number",
                 violation_error_message="This play has a step of this number already.",
             ),
+            models.UniqueConstraint(
+                fields=["play"],
+                condition=Q(state="current"),
+                name="csp_play_step_one_current",
+                violation_error_message="This play has a step to do already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["done", "skipped"], done_at__isnull=False)
+                | (~Q(state__in=["done", "skipped"]) & Q(done_at__isnull=True)),
+                name="csp_play_step_done_has_time",
+                violation_error_message="A step that is over has its time, another none.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="current") | Q(began_at__isnull=False),
+                name="csp_play_step_current_began",
+                violation_error_message="A step to do has the time at which it began.",
+            ),
+        ]
+        indexes = [
+            # The sweep ends waits whose time has come; a person's day.
+            models.Index(fields=["due_at"], name="csp_play_step_due", condition=Q(state="current")),
         ]
 
     def __str__(self) -> str:
@@ -337,6 +396,13 @@ class Touch(models.Model):
         OUT = "out", "To the customer"
         IN = "in", "From the customer"
 
+    class Origin(models.TextChoices):
+        """How we know of it."""
+
+        HAND = "hand", "Logged by a person"
+        DRAFT = "draft", "A draft was sent"
+        SIGNAL = "signal", "A signal told"
+
     play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="touches")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="touches", db_index=False)
     channel = models.CharField(max_length=10, choices=Channel)
@@ -345,6 +411,10 @@ class Touch(models.Model):
         TeamMember, on_delete=models.PROTECT, related_name="+", null=True, blank=True, help_text="Empty: the system."
     )
     at = models.DateTimeField()
+    origin = models.CharField(max_length=10, choices=Origin, default=Origin.HAND)
+    signal = models.ForeignKey(
+        "csplaybooks_signals.Signal", on_delete=models.SET_NULL, related_name="+", null=True, blank=True
+    )
     note = models.TextField(blank=True)
 
     objects: Any = PlayPartQuerySet.as_manager()
@@ -355,6 +425,14 @@ class Touch(models.Model):
         indexes = [
             # The guard `crowded`: contacts with an account inside a window.
             models.Index(fields=["account", "at"], name="csp_touch_account_at"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["play", "signal"],
+                condition=Q(signal__isnull=False),
+                name="csp_touch_signal_once",
+                violation_error_message="This signal is a contact of this play already.",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -87,16 +87,22 @@ MAKERS: dict[type[models.Model], Callable[[], Any]] = {
     what.Calendar: _calendar,
     what.CalendarBlock: lambda: _calendar().blocks.first(),
     what.CalendarDay: lambda: what.CalendarDay.objects.create(calendar=_calendar(), day=START.date(), name="Closed"),
+    what.CalendarUse: playbooks.CalendarUseFactory,
     what.Clock: playbooks.ClockFactory,
     what.ClockEvent: lambda: what.ClockEvent.objects.create(
         clock=playbooks.ClockFactory(), kind=what.ClockEvent.Kind.WARNED, level=50, due_at=START, noticed_at=START
     ),
     what.Credit: _credit,
+    what.Delivery: playbooks.DeliveryFactory,
     what.Handoff: playbooks.HandoffFactory,
+    what.HolidayImport: playbooks.HolidayImportFactory,
     what.Interval: _interval,
     what.Lease: lambda: what.Lease.objects.create(name=f"job-{next(_numbers)}", last_run_at=START),
+    what.MailDraft: playbooks.MailDraftFactory,
     what.Match: playbooks.MatchFactory,
     what.MatchStep: lambda: playbooks.MatchFactory().steps.get(),
+    what.Notice: playbooks.NoticeFactory,
+    what.NoticeSettings: playbooks.NoticeSettingsFactory,
     what.Pause: lambda: (
         lambda interval: what.Pause.objects.create(
             play=interval.play, interval=interval, reason="Budget", wakes_at=START + timedelta(days=7)
@@ -111,6 +117,7 @@ MAKERS: dict[type[models.Model], Callable[[], Any]] = {
     what.PlaybookVersion: playbooks.PlaybookVersionFactory,
     what.Round: lambda: what.Round.objects.create(asked_at=START, moved_at=START, part_size=100),
     what.Run: playbooks.RunFactory,
+    what.Suppression: playbooks.SuppressionFactory,
     what.Touch: playbooks.TouchFactory,
     what.Trigger: playbooks.TriggerFactory,
 }
