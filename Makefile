@@ -8,6 +8,8 @@
 # make versions  all tests on the oldest and the newest Python and Django; ON=sqlite for one database, BRIEF=1
 # make format    put code into its form
 # make bench     measure speed on 100,000 accounts and 10 million signals (ACCOUNTS=... SIGNALS=...); takes minutes
+# make storm     10,000 plays under clusters and people killed at random, on PostgreSQL with both brokers
+#                (STORM_PLAYS=... BROKER=orm or redis); takes the better part of an hour
 # make pins      compile requirements/ anew; UPGRADE=--upgrade takes the newest versions
 # make settings-page  write docs/settings.md from the code
 # make docs      build the documentation into docs/_build/html
@@ -16,6 +18,8 @@
 PORT ?= 8000
 ACCOUNTS ?= 100000
 SIGNALS ?= 10000000
+STORM_PLAYS ?= 10000
+BROKER ?= orm redis
 FRESH ?=
 LIVE ?=
 UPGRADE ?=
@@ -28,7 +32,7 @@ MANAGE_TESTS = DATABASE_URL=sqlite://:memory: $(PYTHON) manage.py
 PYTEST = $(PYTHON) -m pytest --numprocesses 2
 WITHOUT_SERVICES = env -u DATABASE_URL -u REDIS_URL
 
-.PHONY: help install demo demo-cluster test check versions format bench pins settings-page docs clean
+.PHONY: help install demo demo-cluster test check versions format bench storm pins settings-page docs clean
 .DELETE_ON_ERROR:
 
 # The head of this file, up to its first empty line.
@@ -129,6 +133,12 @@ settings-page: $(VENV)/.dev
 # The data is made once and kept in .bench/ (some 6 GB at this size).
 bench: $(VENV)/.dev
 	@$(WITHOUT_SERVICES) $(PYTHON) -m bench --accounts $(ACCOUNTS) --signals $(SIGNALS)
+
+# One broker after the other; what is wrong with the first does not keep the second from being tried.
+storm: $(VENV)/.dev
+	@failed=; for broker in $(BROKER); do \
+		$(WITHOUT_SERVICES) $(PYTHON) -m tests.storm --plays $(STORM_PLAYS) --broker $$broker || failed=1; \
+	done; test -z "$$failed"
 
 clean:
 	rm -rf $(VENV) .nox .typing build dist docs/_build *.egg-info htmlcov .coverage

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
 
 
 @dataclass(frozen=True)
@@ -14,11 +15,13 @@ class Scope:
     """What a viewer may see.
 
     `members` are the ids of the team members whose work the viewer sees: themselves, and for a manager everyone
-    below. `accounts` limits an integration token to some accounts (None: no limit).
+    below. `stands_in_for` are those who are away today and for whom they stand in: of theirs, the viewer sees the plays
+    alone. `accounts` limits an integration token to some accounts (None: no limit).
     """
 
     everything: bool = False
     members: frozenset[int] = field(default_factory=frozenset)
+    stands_in_for: frozenset[int] = field(default_factory=frozenset)
     pool: bool = False
     accounts: frozenset[int] | None = None
 
@@ -26,6 +29,11 @@ class Scope:
     def nothing(self) -> bool:
         """True for a stranger."""
         return not self.everything and not self.members and self.accounts is None
+
+    @property
+    def work(self) -> frozenset[int]:
+        """The ids of the members whose plays the viewer sees."""
+        return self.members | self.stands_in_for
 
 
 #: Higher rooms add ways in which a member comes to see an account (an AE to whom a play was offered). Each takes
@@ -69,21 +77,20 @@ def scope_of(viewer: Any) -> Scope:
 
 def _scope_of_user(user: Any) -> Scope:
     from csplaybooks.accounts.models import TeamMember
+    from csplaybooks.accounts.standing_in import absences_at, stands_in_for
 
     if user.is_superuser or user.has_perm("csplaybooks_accounts.view_everything"):
         return Scope(everything=True)
-    member = TeamMember.objects.filter(user=user, is_active=True).first()
+    # What is seen follows the day on which it is looked at.
+    now = timezone.now()
+    stands_in = Exists(absences_at(now).filter(stand_in=OuterRef("pk")).order_by())
+    members_of_user = TeamMember.objects.filter(user=user, is_active=True)
+    member: Any = members_of_user.annotate(stands_in=stands_in).first()
     if member is None:
         return Scope()
-    members = {member.pk}
-    if member.is_manager:
-        # The table of team members is small (people, not customers): one query, then the tree in memory.
-        below: dict[int | None, list[int]] = {}
-        for pk, manager_id in TeamMember.objects.values_list("pk", "manager_id"):
-            below.setdefault(manager_id, []).append(pk)
-        waiting = [member.pk]
-        while waiting:
-            fresh = [pk for pk in below.get(waiting.pop(), []) if pk not in members]
-            members.update(fresh)
-            waiting.extend(fresh)
-    return Scope(members=frozenset(members), pool=member.is_manager or member.is_customer_success_manager)
+    members = TeamMember.objects.below({member.pk}) if member.is_manager else frozenset({member.pk})
+    return Scope(
+        members=members,
+        stands_in_for=stands_in_for(member.pk, now) if member.stands_in else frozenset(),
+        pool=member.is_manager or member.is_customer_success_manager,
+    )

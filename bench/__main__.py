@@ -10,8 +10,11 @@ from bench.report import PAGE, Entry, table, write_page
 from bench.seed import METERS, READINGS_OF_A_METER
 from bench.server import KEPT, bench_server, seeded_seconds, start_over
 
-#: The sweep leaves thousands of plays to be opened: what comes after it starts with the data as they were.
-PARTS = ("triggers", "sweep", "embedded", "intake", "latency")
+PARTS = ("triggers", "sweep", "assignment", "clocks", "embedded", "intake", "latency", "calendar")
+#: These leave thousands of plays: what comes after them starts with the data as they were.
+CROWDED = ("sweep", "assignment", "clocks")
+#: What needs no data: asked for alone, it is measured at once.
+WITHOUT_DATA = ("calendar",)
 #: On SQLite the data are a tenth.
 EMBEDDED_SHARE = 10
 
@@ -25,6 +28,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=KEPT, help="folder in which seeded data is kept")
     parser.add_argument("--page", type=Path, default=PAGE, help="file to write when all parts have run")
     chosen = parser.parse_args()
+    if set(chosen.only) <= set(WITHOUT_DATA):
+        for part in chosen.only:
+            print(table(measure(part, "", chosen.accounts, chosen.signals)))
+        return
     size = (chosen.accounts, chosen.signals)
     with bench_server(*size, chosen.data) as url:
         os.environ.update(DATABASE_URL=url, DJANGO_SETTINGS_MODULE="bench.settings")
@@ -43,7 +50,7 @@ def main() -> None:
                 print(f"{table(measured)}\n", flush=True)
                 entries += measured
                 connections.close_all()
-                if part == "sweep":
+                if part in CROWDED:
                     start_over(url)
     if set(chosen.only) == set(PARTS):
         readings = chosen.accounts * len(METERS) * READINGS_OF_A_METER
@@ -52,7 +59,7 @@ def main() -> None:
 
 
 def measure(part: str, url: str, accounts: int, signals: int) -> list[Entry]:
-    """One of `PARTS`. Django must be set up: what is measured is imported only then."""
+    """One of `PARTS`. Django must be set up but for those `WITHOUT_DATA`: what is measured is imported only then."""
     from csplaybooks.playbooks.pokes import pokes_silenced
 
     match part:
@@ -64,6 +71,16 @@ def measure(part: str, url: str, accounts: int, signals: int) -> list[Entry]:
             from bench.sweep import measure_sweep
 
             return measure_sweep(url, accounts)
+        case "assignment":
+            from bench.assignment import measure_assignment
+
+            with pokes_silenced():
+                return measure_assignment()
+        case "clocks":
+            from bench.clocks import measure_clocks
+
+            with pokes_silenced():
+                return measure_clocks()
         case "embedded":
             from bench.embedded import measure_embedded
 
@@ -73,6 +90,10 @@ def measure(part: str, url: str, accounts: int, signals: int) -> list[Entry]:
 
             with pokes_silenced():
                 return measure_intake(url)
+        case "calendar":
+            from bench.calendar import measure_calendar
+
+            return measure_calendar()
         case _:
             from bench.latency import measure_latency
 

@@ -17,8 +17,8 @@ ACCOUNTS = (
         """
         INSERT INTO csplaybooks_accounts_teammember
             (name, email, is_customer_success_manager, is_account_executive, is_manager, is_digital_desk,
-             takes_pool_work, open_play_cap, is_active, version, updated_at)
-        SELECT 'Person ' || n, '', n %% 4 <> 0, n %% 4 = 0, false, false, true, 1000000, true, 1, %(moment)s
+             takes_pool_work, open_play_cap, is_active, zone, version, updated_at)
+        SELECT 'Person ' || n, '', n %% 4 <> 0, n %% 4 = 0, false, false, true, 1000000, true, '', 1, %(moment)s
         FROM generate_series(1, %(team)s) n
         """,
     ),

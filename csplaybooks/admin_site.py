@@ -9,7 +9,10 @@ from django.http import HttpRequest
 
 #: Our apps and their tables in the order of their use; what is not named follows by its name.
 ORDER: dict[str, tuple[str, ...]] = {
-    "csplaybooks_playbooks": ("Play", "Handoff", "Touch", "Clock", "Match", "Playbook", "Calendar", "Run"),
+    "csplaybooks_playbooks": (
+        *("Play", "Handoff", "PlayStep", "MailDraft", "Touch", "Clock", "Notice", "Match", "Playbook"),
+        *("Calendar", "CalendarUse", "HolidayImport", "NoticeSettings", "Suppression", "Delivery", "Run"),
+    ),
     "csplaybooks_accounts": (
         *("Account", "Champion", "Qbr", "Finding", "Entitlement", "TimelineEntry", "Movement"),
         *("TeamMember", "Absence", "Product", "Plan", "Feature", "ApiToken"),

@@ -24,7 +24,7 @@ class Setting(Generic[T]):
     """One key of `CSPLAYBOOKS`; as an attribute of `PluginSettings` it reads the site's value or its default.
 
     `type` is the class of a fitting value (a bool is no int; of a list, every item is a str). `minimum` is
-    the least number allowed, `maximum` the greatest; a str or a list may never be empty.
+    the least number allowed, `maximum` the greatest; a str or a list may be empty only where its default is.
     """
 
     default: T
@@ -155,6 +155,20 @@ class PluginSettings:
         minimum=1,
         maximum=604_800,
     )
+
+    NOTICES_BY_MAIL = Setting(
+        False,
+        bool,
+        "Whether members of the team get notices and a daily digest by mail, through the site's EMAIL_BACKEND. Where "
+        "not, notices stand in the admin only. Mails that people send to customers go either way. The stand-alone site "
+        "turns it on where EMAIL_URL is set.",
+    )
+    SITE_URL = Setting(
+        "",
+        str,
+        "Where people reach the site, such as https://growth.example.com: mails link to plays there. Empty: no links.",
+    )
+    MAIL_FROM = Setting("", str, "The address our mails come from. Empty: Django's DEFAULT_FROM_EMAIL.")
 
 
 csplaybooks_settings = PluginSettings()

@@ -27,6 +27,10 @@ All that differs between machines comes from the environment:
 ``STATIC_ROOT``
     The folder into which ``collectstatic`` puts static files, under hashed names that browsers may keep. Without
     it they are served from where they are installed, and nothing needs collecting.
+``EMAIL_URL``
+    How mail leaves: ``smtp://USER:PASSWORD@HOST:PORT``, ``smtp+tls://`` (STARTTLS) or ``smtp+ssl://``;
+    ``filemail:///FOLDER`` writes mails to files, ``consolemail://`` to the log. Where it is set, members of the team
+    get notices and a daily digest by mail (``CSPLAYBOOKS_NOTICES_BY_MAIL=false``: they do not).
 ``STATEMENT_TIMEOUT``
     After so many seconds PostgreSQL ends a statement. Default: 30 under a web server, else none.
 ``LOG_FORMAT``
@@ -43,8 +47,9 @@ import os
 import re
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+import django
 import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.utils import get_random_secret_key
@@ -327,6 +332,62 @@ if REDIS_URL:
     REDIS_URL = _impatient(REDIS_URL)
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
+_SMTP = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+
+
+def _mailer(url: str) -> tuple[str, dict[str, Any]]:
+    """The mail backend that an address names, and its options. Raises ImproperlyConfigured, never with its text."""
+    backend = "django.core.mail.backends.{}.EmailBackend"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # Such as a port that is no number.
+        parts, port = urlsplit(""), None
+    if parts.scheme == "consolemail":
+        return backend.format("console"), {}
+    if parts.scheme == "filemail" and parts.path.strip("/") and not parts.netloc:
+        return backend.format("filebased"), {"file_path": unquote(parts.path)}
+    if parts.scheme in _SMTP and parts.hostname:
+        return backend.format("smtp"), {
+            "host": parts.hostname,
+            "port": port or _SMTP[parts.scheme],
+            "username": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "use_tls": parts.scheme == "smtp+tls",
+            "use_ssl": parts.scheme == "smtp+ssl",
+            "timeout": 10,
+        }
+    raise ImproperlyConfigured(
+        "EMAIL_URL cannot be read; it must be smtp://USER:PASSWORD@HOST:PORT, smtp+tls://..., smtp+ssl://..., "
+        "filemail:///FOLDER or consolemail://."
+    )
+
+
+#: Django's older settings of mail, by the option that took their place in 6.1.
+_MAIL_SETTINGS = {
+    "file_path": "EMAIL_FILE_PATH",
+    "host": "EMAIL_HOST",
+    "port": "EMAIL_PORT",
+    "username": "EMAIL_HOST_USER",
+    "password": "EMAIL_HOST_PASSWORD",
+    "use_tls": "EMAIL_USE_TLS",
+    "use_ssl": "EMAIL_USE_SSL",
+    "timeout": "EMAIL_TIMEOUT",
+}
+
+_email_url: str = env.str("EMAIL_URL", default="").strip()
+if _email_url:
+    _backend, _options = _mailer(_email_url)
+    if django.VERSION >= (6, 1):
+        MAILERS = {"default": {"BACKEND": _backend, "OPTIONS": _options}}
+    else:
+        EMAIL_BACKEND = _backend
+        globals().update({_MAIL_SETTINGS[name]: value for name, value in _options.items()})
+elif django.VERSION >= (6, 1):
+    # What has been Django's own default, and will be none.
+    MAILERS = {"default": {"BACKEND": "django.core.mail.backends.smtp.EmailBackend", "OPTIONS": {"host": "localhost"}}}
+
 _workers: int = _count("CLUSTER_WORKERS", default=2, least=1)
 
 Q_CLUSTER: dict[str, Any] = {
@@ -411,3 +472,6 @@ CSPLAYBOOKS: dict[str, Any] = {
     and name != "DEMO_LIVE"
     and not _OF_A_SERVICE.fullmatch(name)
 }
+if _email_url:
+    # Whoever sets up mail wants it.
+    CSPLAYBOOKS.setdefault("NOTICES_BY_MAIL", True)

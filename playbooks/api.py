@@ -1,4 +1,4 @@
-"""Plays over REST: `GET /api/v1/plays/`."""
+"""Plays over REST: `GET /api/v1/plays/`, and a play opened by hand: `POST /api/v1/plays/`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 import django_filters
 from django import forms
 from django.db.models import QuerySet
+from django.utils import timezone
 from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
 
 from csplaybooks.accounts.api import (
     AccountReferenceSerializer,
@@ -18,12 +21,15 @@ from csplaybooks.accounts.api import (
 from csplaybooks.accounts.models import Motion, TeamMember
 from csplaybooks.accounts.money import in_major_units
 from csplaybooks.api.permissions import viewer_of
-from csplaybooks.api.views import ReadOnlyApiViewSet
+from csplaybooks.api.problems import FieldError, Problem
+from csplaybooks.api.serializers import LARGEST_ID, BodySerializer
+from csplaybooks.api.views import ReadOnlyApiViewSet, describe
 from csplaybooks.conf import csplaybooks_settings
-from csplaybooks.playbooks.models import Clock, Outcome, Play, Route, Stage, State
+from csplaybooks.playbooks.acts.plays import open_play_by_hand
+from csplaybooks.playbooks.models import Clock, Outcome, Play, Playbook, Route, Stage, State
+from csplaybooks.playbooks.moves import Rights, possible
 from csplaybooks.playbooks.quotes import readable
-
-_LARGEST_ID = 2**63 - 1
+from csplaybooks.signals.api_queries import account_called
 
 
 class MemberSerializer(serializers.Serializer[TeamMember]):
@@ -45,7 +51,8 @@ class ClockSerializer(serializers.Serializer[Clock]):
 class PlaySerializer(serializers.Serializer[Play]):
     """A play. `playbook` is a key, `playbook_version` the number it was opened under, `version` the row's.
 
-    `expected_amount` is monthly revenue in `currency`, a decimal in text; null where it is not known.
+    `expected_amount` is monthly revenue in `currency`, a decimal in text; null where it is not known. `can` are the
+    acts that the caller may do now: the `rights` of the context (None: none).
     """
 
     id = serializers.IntegerField()
@@ -71,6 +78,12 @@ class PlaySerializer(serializers.Serializer[Play]):
     closed_at = moment_field()
     updated_at = moment_field()
     version = serializers.IntegerField()
+    can = serializers.SerializerMethodField()
+
+    def get_can(self, play: Play) -> list[str]:
+        """The verbs of the acts that are possible."""
+        rights: Rights | None = self.context["rights"]
+        return [] if rights is None else possible(play, rights)
 
     def get_evidence(self, play: Play) -> list[dict[str, Any]]:
         """What each condition found, as far as the caller may read it."""
@@ -100,7 +113,7 @@ class OwnerFilter(django_filters.Filter):  # type: ignore[misc]  # django-filter
     field_class = forms.IntegerField
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(field_name="owner", min_value=1, max_value=_LARGEST_ID, **kwargs)
+        super().__init__(field_name="owner", min_value=1, max_value=LARGEST_ID, **kwargs)
 
 
 class PlayFilters(django_filters.FilterSet):  # type: ignore[misc]  # django-filter brings no types
@@ -140,16 +153,61 @@ class PlayFilters(django_filters.FilterSet):  # type: ignore[misc]  # django-fil
         return filtered
 
 
+class OpenBody(BodySerializer):
+    """A play to be opened by hand: for which account, by which playbook, and why."""
+
+    account = serializers.CharField(max_length=200, trim_whitespace=False)
+    account_source = serializers.CharField(max_length=100, trim_whitespace=False, required=False, allow_null=True)
+    playbook = serializers.CharField(max_length=100)
+    reason = serializers.CharField(max_length=500)
+
+
+#: Plays with what is told of each. The documents of playbooks are long and not told.
+PLAYS: QuerySet[Any] = (
+    Play.objects.with_step()
+    .select_related("account", "playbook", "recipe", "product", "owner", "holder")
+    .defer("playbook__draft", "recipe__source", "recipe__document", "amount_working")
+    .prefetch_related("account__identities", "clocks")
+)
+
+
 class PlayViewSet(ReadOnlyApiViewSet):
-    """Plays that the caller may see."""
+    """Plays that the caller may see, and a play opened by hand."""
 
     scope = "plays"
-    # The documents of playbooks are long and not told here.
-    queryset = (
-        Play.objects.select_related("account", "playbook", "recipe", "product", "owner", "holder")
-        .defer("playbook__draft", "recipe__source", "recipe__document", "amount_working")
-        .prefetch_related("account__identities", "clocks")
-    )
+    queryset = PLAYS
     serializer_class = PlaySerializer
     filterset_class = PlayFilters
     lookup_value_regex = "[0-9]+"
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        """What plays are told with: what the caller may do with them now, worked out once for a page."""
+        context: dict[str, Any] = {**super().get_serializer_context()}
+        if not getattr(self, "swagger_fake_view", False):
+            context["rights"] = Rights.of(self.viewer, timezone.now())
+        return context
+
+    @describe(request=OpenBody, responses={201: PlaySerializer})
+    def create(self, request: Request) -> Response:
+        """Open a play by hand; answers it with 201.
+
+        Raises Problem: 400 `invalid`, for one where the account has an open play of the motion; 404 `unknown_account`
+        for one that is not there or not seen, 404 `unknown_playbook`.
+        """
+        body = OpenBody(data=request.data)
+        body.is_valid(raise_exception=True)
+        asked = body.validated_data
+        account_id = account_called(self.viewer, asked["account"], asked.get("account_source"))
+        playbook = Playbook.objects.visible_to(self.viewer).filter(key=asked["playbook"]).only("pk").first()
+        if playbook is None:
+            text = "There is no playbook with this key."
+            error = FieldError(("playbook",), "unknown_playbook", text)
+            raise Problem(status=404, code="unknown_playbook", message=text, errors=[error])
+        play = open_play_by_hand(
+            account_id=account_id,
+            playbook_id=playbook.pk,
+            reason=asked["reason"],
+            now=timezone.now(),
+            actor=self.viewer,
+        )
+        return Response(self.get_serializer(PLAYS.get(pk=play.pk)).data, status=201)

@@ -24,9 +24,10 @@ from csplaybooks.playbooks.asking_again import Answers, ask_again
 from csplaybooks.playbooks.close_rates import CloseRates
 from csplaybooks.playbooks.measures.base import day_of
 from csplaybooks.playbooks.models import Match, Play, PlaybookVersion, Route
+from csplaybooks.playbooks.people import AE_POOL, CSM_POOL, MANAGER_POOL, People, give, pool_of, team_of
 from csplaybooks.playbooks.pipeline.amounts import Case, work_out_amounts
-from csplaybooks.playbooks.pipeline.opening import choose_route, segments_of
-from csplaybooks.playbooks.pipeline.owners import AE_POOL, CSM_POOL, People, choose_owner, pool_of, team_of, unowned
+from csplaybooks.playbooks.pipeline.owners import unowned
+from csplaybooks.playbooks.route_rules import NO_FACTS, Routing, choose_route, facts_of
 from csplaybooks.playbooks.steps import HELD_COLUMNS, write_steps
 
 #: So many matches are valued, or written, by one statement.
@@ -37,7 +38,7 @@ _READ = 500
 
 #: The pools as a run keeps them, and as people call them.
 POOLS: Mapping[str, str] = {CSM_POOL: "csm", AE_POOL: "ae"}
-POOL_NAMES: Mapping[str, str] = {"csm": "customer success managers", "ae": "account executives"}
+POOL_NAMES: Mapping[str, str] = {"csm": "customer success managers", "ae": "account executives", "manager": "managers"}
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ def value(matches: Sequence[Match], current: PlaybookVersion, at: datetime, rate
             ],
             at,
         )
-        segments = segments_of({match.account_id for match in chunk}, at)
+        facts = facts_of({match.account_id for match in chunk}, at)
         for match, document, amount in zip(chunk, documents, amounts, strict=True):
-            segment = segments.get(match.account_id, "")
-            match.route = choose_route(document["routes"], segment, amount.minor, match.ceiling).value
+            known = facts.get(match.account_id, NO_FACTS)
+            match.route = choose_route(document["routes"], known, amount.minor, match.ceiling).route.value
             match.expected_amount_minor = amount.minor
             match.expected_value_minor = rates.of(current.playbook_id, current.document).of(amount.minor)
 
@@ -135,8 +136,8 @@ def _ask(matches: Sequence[Match], at: datetime, run_id: int, in_run: bool) -> A
 
 
 #: What is read of a match to find out whether there is room for it.
-_PLACE = ("pk", "account", "version__playbook__motion", "route")
-_Place = tuple[int, int, str, str]
+_PLACE = ("pk", "account", "version__playbook__motion", "route", "version")
+_Place = tuple[int, int, str, str, int]
 
 
 @dataclass
@@ -147,24 +148,26 @@ class Room:
     team: dict[tuple[int, str], int] = field(default_factory=dict)
     #: The accounts and motions that have a play, or will have one as soon as a worker comes by.
     taken: set[tuple[int, str]] = field(default_factory=set)
+    #: The route rules of the versions that opened what waits.
+    rules: Mapping[int, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @classmethod
     def at(cls, moment: datetime) -> Room:
-        """The room at a moment, before anything more is let in; six queries.
+        """The room at a moment, before anything more is let in; seven queries.
 
         They follow the way that a match goes (let in, play without an owner, somebody's load): what moves on meanwhile
         is counted twice, until the next look, and nothing is missed.
         """
         # What was given up comes by again when a person says so, and takes its chance then.
         coming = list(Match.objects.admitted().filter(stuck_at__isnull=True).by_value().values_list(*_PLACE))
-        routed = list(unowned().order_by("opened_at", "pk").values_list("account", "route"))
-        room = cls(People.at(moment))
-        room.learn({account_id for account_id, _ in routed}.union(account_id for _, account_id, _, _ in coming))
-        for account_id, route in routed:
-            room._promise(account_id, Route(route))
-        for _, account_id, motion, route in coming:
+        routed = list(unowned().order_by("opened_at", "pk").values_list("account", "route", "routing"))
+        room = cls(People.at(moment), rules=rules_of_waiting())
+        room.learn({account_id for account_id, _, _ in routed}.union(place[1] for place in coming))
+        for account_id, route, frozen in routed:
+            room._promise(account_id, Routing.read(route, frozen))
+        for _, account_id, motion, route, version_id in coming:
             # It has been let in: who would own it may have got other plays since.
-            room._let_in(account_id, motion, _route(route))
+            room._let_in(account_id, motion, room.routing(version_id, route))
             room.taken.add((account_id, motion))
         return room
 
@@ -195,9 +198,11 @@ class Room:
 
     def _take(self, places: Sequence[_Place], without: Collection[int], chosen: dict[int, int]) -> None:
         """Add those of some matches that may become a play to what is chosen: account ids by match id."""
-        self.learn({account_id for _, account_id, _, _ in places})
-        for pk, account_id, motion, route in places:
-            if pk not in chosen and pk not in without and self._let_in(account_id, motion, _route(route)):
+        self.learn({place[1] for place in places})
+        for pk, account_id, motion, route, version_id in places:
+            if pk in chosen or pk in without:
+                continue
+            if self._let_in(account_id, motion, self.routing(version_id, route)):
                 chosen[pk] = account_id
 
     def _besides_the_pool(self, chosen: Mapping[int, int]) -> Iterable[_Place]:
@@ -220,6 +225,12 @@ class Room:
         ]
         if self.people.free_room(AE_POOL) != 0:
             ways.append(waiting.filter(~Exists(here.filter(role=AccountTeam.Role.CSM)), route=Route.SALES))
+        # What a rule gives to AEs or managers does not wait for CSMs.
+        others_own = [
+            pk for pk, rules in self.rules.items() if any(rule.get("owner", "csm") != "csm" for rule in rules)
+        ]
+        if others_own:
+            ways.append(waiting.filter(version__in=others_own))
         first, *others = (way.values_list("account", flat=True) for way in ways)
         # All that waits at these accounts: what is heavy may fold into what is light.
         # Without an order, or Django 6.1 looks for the table's own in what is selected.
@@ -227,23 +238,36 @@ class Room:
         rows: Iterable[_Place] = waiting.filter(account__in=accounts).by_value().values_list(*_PLACE)
         return rows if accounts.ids else ()
 
-    def _let_in(self, account_id: int, motion: str, route: Route) -> bool:
+    def routing(self, version_id: int, route: str) -> Routing:
+        """How a play of a version goes on a route: as the first of its rules says that has it."""
+        wanted = _route(route)
+        rules = enumerate(self.rules.get(version_id, ()), start=1)
+        number, rule = next(
+            ((n, rule) for n, rule in rules if rule["route"] == wanted), (None, {"route": wanted.value})
+        )
+        return Routing.of(rule, number)
+
+    def _let_in(self, account_id: int, motion: str, routing: Routing) -> bool:
         folds = (account_id, motion) in self.taken
-        if not (folds or not route.counts_toward_load or self._promise(account_id, route)):
+        if not (folds or not routing.route.counts_toward_load or self._promise(account_id, routing)):
             return False
         self.taken.add((account_id, motion))
         return True
 
-    def _promise(self, account_id: int, route: Route) -> bool:
-        """Count a play to whoever would own it; True as well where nobody ever could."""
+    def _promise(self, account_id: int, routing: Routing) -> bool:
+        """Count a play to whoever would own it, and be offered it; True as well where nobody ever could own it."""
         csm = self.team.get((account_id, AccountTeam.Role.CSM))
         executive = self.team.get((account_id, AccountTeam.Role.AE))
-        owner, _ = choose_owner(route, csm, executive, self.people)
-        if owner is None:
-            return not self.people.may_ever_own(csm, executive, route)
-        if route.counts_toward_load:
-            self.people.load[owner] += 1
-        return True
+        if give(routing, csm, executive, self.people).owner_id is not None:
+            return True
+        return not self.people.may_ever_own(csm, executive, routing.route, routing.owner)
+
+
+def rules_of_waiting() -> dict[int, Sequence[Mapping[str, Any]]]:
+    """The route rules of all versions that opened matches in the queue; one query."""
+    queued = Match.objects.filter(state=Match.State.QUEUED).order_by().values("version")
+    versions = PlaybookVersion.objects.filter(pk__in=queued).order_by()
+    return dict(versions.values_list("pk", "document__routes"))
 
 
 def _chunks(rows: Iterable[_Place]) -> Iterator[list[_Place]]:
@@ -293,13 +317,15 @@ def places() -> dict[int, int]:
 
 def waiting_by_pool(at: datetime) -> dict[str, tuple[int, int | None]]:
     """By pool that has matches waiting for it: how many, and how much room it has (None: nobody belongs to it)."""
-    waiting = list(Match.objects.waiting().order_by().values_list("account", "route"))
+    waiting = list(Match.objects.waiting().order_by().values_list("account", "route", "version"))
     if not waiting:
         return {}
     room = Room.at(at)
-    room.learn({account_id for account_id, _ in waiting})
+    room.learn({account_id for account_id, _, _ in waiting})
     numbers: dict[str, int] = {}
-    for account_id, route in waiting:
-        pool = pool_of(_route(route), room.team.get((account_id, AccountTeam.Role.CSM)))
+    for account_id, route, version_id in waiting:
+        routing = room.routing(version_id, route)
+        pool = pool_of(routing.route, room.team.get((account_id, AccountTeam.Role.CSM)), routing.owner)
         numbers[pool] = numbers.get(pool, 0) + 1
-    return {POOLS[pool]: (numbers[pool], room.people.free_room(pool)) for pool in POOLS if pool in numbers}
+    names = {**POOLS, MANAGER_POOL: "manager"}
+    return {name: (numbers[pool], room.people.free_room(pool)) for pool, name in names.items() if pool in numbers}

@@ -1,113 +1,159 @@
-"""What the rows of clocks and calendars mean: calendars as values, due times, and the next thing to happen.
+"""What the rows of clocks mean: their targets, calendars and due times, and the next thing to happen.
 
-A clock's times always follow from its play's intervals; nothing here patches a due time.
+A clock's times always follow from its play's intervals and owner; nothing here patches a due time.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from types import MappingProxyType
+from datetime import datetime, timedelta
 from typing import Any
 
-from csplaybooks.playbooks.business_time import Block, BusinessCalendar, due_at, moment_at_share
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Interval, Play, State
+from csplaybooks.accounts.ids import Ids
+from csplaybooks.playbooks.business_time import BusinessCalendar, due_at, moment_at_share
+from csplaybooks.playbooks.calendar_choice import Choice, NoDefaultCalendar, calendar_values_in, choose_calendars
+from csplaybooks.playbooks.ladder import Ladder
+from csplaybooks.playbooks.models import (
+    Calendar,
+    Clock,
+    ClockEvent,
+    Handoff,
+    Interval,
+    Play,
+    PlaybookVersion,
+    State,
+)
 from csplaybooks.playbooks.targets import LAPSE_AFTER_HOURS
 
+logger = logging.getLogger("csplaybooks.clocks")
+
 Pauses = list[tuple[datetime, datetime | None]]
+Calendars = Mapping[tuple[int, str], BusinessCalendar]
+"""Calendars as values, by id and zone; the zone is empty where it is the calendar's own."""
 
 
-def calendar_values(calendar_ids: Iterable[int]) -> dict[int, BusinessCalendar]:
-    """The calendars with these ids as frozen values; three queries.
+def promising_version(play: Play) -> int:
+    """The id of the version whose targets count for a play: that to which they were moved, or the play's own."""
+    return play.promises_id or play.recipe_id
+
+
+def documents_of(plays: Iterable[Play]) -> dict[int, Mapping[str, Any]]:
+    """The documents whose targets count for plays, by the id of their version; one query."""
+    versions = {promising_version(play) for play in plays}
+    return dict(PlaybookVersion.objects.filter(pk__in=versions).values_list("pk", "document"))
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A target that is promised on a play from a moment on. `number` tells clocks of one play and target apart."""
+
+    play: Play
+    target: Mapping[str, Any]
+    started_at: datetime
+    number: int = 1
+
+
+def new_clocks(promises: Iterable[Promise]) -> list[Clock]:
+    """The clocks of promises, in their order, unsaved and without their times (see `set_times`); constant queries.
+
+    They run in the calendar that their target names, or else in that of the play's owner. Raises NoDefaultCalendar
+    where working hours count and no calendar does.
+    """
+    promises = list(promises)
+    clocks = [
+        Clock(
+            play=promise.play,
+            target=promise.target["target"],
+            number=promise.number,
+            started_at=promise.started_at,
+        )
+        for promise in promises
+    ]
+    set_targets(clocks, [promise.target for promise in promises])
+    return clocks
+
+
+def set_targets(clocks: Sequence[Clock], targets: Sequence[Mapping[str, Any]]) -> None:
+    """Have clocks promise what targets say, each in its calendar, on the objects only; constant queries.
+
+    Raises NoDefaultCalendar where working hours count and no calendar does.
+    """
+    keys = {target["calendar"] for target in targets if "calendar" in target}
+    named = dict(Calendar.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
+    for clock, target in zip(clocks, targets, strict=True):
+        clock.promised_seconds = round(target["hours"] * 3600)
+        clock.hours = target["counting"]
+        clock.warn_percents = list(target["warn_percents"])
+        clock.escalation_waits = [round(hours * 3600) for hours in target["escalate_after_hours"]]
+        # A version of long ago may name a calendar that is gone: then the owner's counts.
+        clock.calendar_id, clock.zone = named.get(target.get("calendar", "")), ""
+        clock.follows_owner = clock.calendar_id is None
+    _follow_owners(clocks)
+
+
+def _follow_owners(clocks: Iterable[Clock]) -> None:
+    """Give clocks that follow whoever has to keep them that person's calendar and zone, on the objects only.
+
+    Raises NoDefaultCalendar where no calendar counts for one of them.
+    """
+    following = [clock for clock in clocks if clock.follows_owner and clock.hours == Clock.Hours.WORKING]
+    for clock, choice in zip(following, choices_for(following), strict=True):
+        clock.calendar_id, clock.zone = choice.calendar_id, choice.zone
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A promise as `choose_calendars` asks for it: of whom, at which account."""
+
+    pk: int
+    owner_id: int | None
+    account_id: int
+
+
+def choices_for(clocks: Sequence[Clock]) -> list[Choice]:
+    """The calendar and zone of whoever has to keep each of these promises, in their order; constant queries.
+
+    That is the owner of the play; of an offer whoever was asked. Raises NoDefaultCalendar where no calendar counts.
+    """
+    if not clocks:
+        return []
+    # As they stand: whoever calls may have just moved them.
+    wanted = Play.objects.filter(pk__in=Ids(sorted({clock.play_id for clock in clocks})))
+    plays = {pk: people for pk, *people in wanted.order_by().values_list("pk", "owner_id", "holder_id", "account_id")}
+    offers = [clock.pk for clock in clocks if clock.target == Clock.Target.HANDOFF_ACCEPTED and clock.pk is not None]
+    asked = dict(Handoff.objects.filter(clock__in=Ids(offers)).values_list("clock", "offered_to")) if offers else {}
+    kept = []
+    for index, clock in enumerate(clocks):
+        owner_id, holder_id, account_id = plays[clock.play_id]
+        if clock.target == Clock.Target.HANDOFF_ACCEPTED:
+            # One that has no row yet is of an offer just made: its play is held by whoever is asked.
+            owner_id = asked.get(clock.pk, holder_id)
+        kept.append(_Kept(index, owner_id, account_id))
+    choices = choose_calendars(kept)
+    return [choices[promise.pk] for promise in kept]
+
+
+def calendars_of(clocks: Iterable[Clock]) -> Calendars:
+    """The calendars in which clocks run; at most three queries.
 
     Raises `business_time.CalendarError` for rows that make no calendar.
     """
-    calendars = Calendar.objects.filter(pk__in=set(calendar_ids)).prefetch_related("blocks", "days")
-    return {calendar.pk: calendar_value(calendar) for calendar in calendars}
+    return calendar_values_in((clock.calendar_id, clock.zone) for clock in clocks if clock.calendar_id is not None)
 
 
-def calendar_value(calendar: Calendar) -> BusinessCalendar:
-    """One calendar's rows as a frozen value."""
-    week: list[list[Block]] = [[] for _ in range(7)]
-    for block in calendar.blocks.all():
-        week[block.weekday].append(Block(block.start_minute, block.end_minute))
-    closed: set[date] = set()
-    special: dict[date, list[Block]] = defaultdict(list)
-    for day in calendar.days.all():
-        if day.start_minute is None:
-            closed.add(day.day)
-        else:
-            special[day.day].append(Block(day.start_minute, day.end_minute))
-    return BusinessCalendar(
-        zone=calendar.zone,
-        week=tuple(tuple(blocks) for blocks in week),
-        closed_dates=frozenset(closed),
-        special_dates={day: tuple(blocks) for day, blocks in special.items()},
-    )
-
-
-class NoDefaultCalendar(RuntimeError):
-    """No calendar is marked as the default, so working hours mean nothing."""
-
-
-#: What is promised of an offer where the playbook says nothing of it: accepted within a working day, and over after a
-#: week of them.
-OFFER: Mapping[str, Any] = MappingProxyType(
-    {
-        "target": Clock.Target.HANDOFF_ACCEPTED.value,
-        "hours": 8,
-        "counting": Clock.Hours.WORKING.value,
-        "warn_percents": (50, 80),
-        "escalate_after_hours": (0, 8),
-        "lapse_after_hours": LAPSE_AFTER_HOURS,
-    }
-)
-
-
-def targets_for(document: Mapping[str, Any], route: str) -> list[Mapping[str, Any]]:
-    """The targets that a playbook promises for a route once a play is owned."""
-    return [target for target in _targets(document, route) if target["target"] != Clock.Target.HANDOFF_ACCEPTED]
-
-
-def offer_target(document: Mapping[str, Any], route: str) -> Mapping[str, Any]:
-    """What is promised of an offer on a route: what the playbook says of it, or `OFFER`."""
-    said = (target for target in _targets(document, route) if target["target"] == Clock.Target.HANDOFF_ACCEPTED)
-    return next(said, OFFER)
-
-
-def _targets(document: Mapping[str, Any], route: str) -> list[Mapping[str, Any]]:
-    return [target for target in document["targets"] if route in target.get("routes", [route])]
-
-
-def new_clock(
-    play: Play, target: Mapping[str, Any], calendar: Calendar | None, started_at: datetime, number: int = 1
-) -> Clock:
-    """The clock of a target on a play, unsaved and without its times (see `set_times`).
-
-    `calendar` is the default one. Raises NoDefaultCalendar where working hours count and there is none.
-    """
-    in_working_hours = target["counting"] == Clock.Hours.WORKING
-    if in_working_hours and calendar is None:
-        raise NoDefaultCalendar("no calendar is the default: run csplaybooks_setup, or mark one")
-    return Clock(
-        play=play,
-        target=target["target"],
-        number=number,
-        promised_seconds=round(target["hours"] * 3600),
-        hours=target["counting"],
-        calendar=calendar if in_working_hours else None,
-        warn_percents=list(target["warn_percents"]),
-        escalation_waits=[round(hours * 3600) for hours in target["escalate_after_hours"]],
-        started_at=started_at,
-    )
+def lapses_after(target: Mapping[str, Any]) -> timedelta:
+    """For how long nobody may leave an offer unanswered that is made by a target, in the target's hours."""
+    return timedelta(hours=target.get("lapse_after_hours", max(LAPSE_AFTER_HOURS, target["hours"])))
 
 
 def pauses_of(play_ids: Iterable[int]) -> dict[int, Pauses]:
     """The paused stretches of plays, by play id; one query. A lasting pause ends at None."""
     paused: dict[int, Pauses] = defaultdict(list)
-    rows = Interval.objects.filter(play__in=set(play_ids), state=State.PAUSED).order_by("play_id", "seq")
+    wanted = Ids(sorted(set(play_ids)))
+    rows = Interval.objects.filter(play__in=wanted, state=State.PAUSED).order_by("play_id", "seq")
     for play_id, valid_from, valid_to in rows.values_list("play", "valid_from", "valid_to"):
         paused[play_id].append((valid_from, valid_to))
     return paused
@@ -127,18 +173,18 @@ def promise(clock: Clock) -> timedelta:
     return timedelta(seconds=clock.promised_seconds)
 
 
-def working_calendar(clock: Clock, calendars: Mapping[int, BusinessCalendar]) -> BusinessCalendar | None:
+def working_calendar(clock: Clock, calendars: Calendars) -> BusinessCalendar | None:
     """The calendar that counts for a clock; None where every hour counts."""
     if clock.hours == Clock.Hours.WALL or clock.calendar_id is None:
         return None
-    return calendars[clock.calendar_id]
+    return calendars[clock.calendar_id, clock.zone]
 
 
 def schedule(clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses) -> list[Due]:
     """Everything that will happen on a clock if nobody acts, in order; short while a pause lasts.
 
     Warnings at their shares of the promise, the breach when it is due, and the rungs of the ladder after it, in
-    hours of the same kind.
+    hours of the same kind. Where a person has excused the breach, no rung is climbed any more.
     """
     events: list[Due] = []
     for percent in sorted(clock.warn_percents):
@@ -148,7 +194,8 @@ def schedule(clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses) ->
     due = due_at(calendar, clock.started_at, promise(clock), pauses)
     if due is not None:
         events.append(Due(ClockEvent.Kind.BREACHED, 0, due))
-        for rung, wait in enumerate(clock.escalation_waits, start=1):
+        ladder = () if clock.excuse_reason else clock.escalation_waits
+        for rung, wait in enumerate(ladder, start=1):
             at = due_at(calendar, clock.started_at, promise(clock) + timedelta(seconds=wait), pauses)
             if at is not None:
                 events.append(Due(ClockEvent.Kind.ESCALATED, rung, max(at, due)))
@@ -172,7 +219,13 @@ def set_times(
 
     A written breach stays; where the due time has moved behind it, it is excused.
     """
-    events = schedule(clock, calendar, pauses)
+    set_times_by(clock, schedule(clock, calendar, pauses), pauses, written, now)
+
+
+def set_times_by(
+    clock: Clock, events: Sequence[Due], pauses: Pauses, written: Iterable[tuple[str, int]], now: datetime
+) -> None:
+    """As `set_times`, by what `schedule` has answered already."""
     breach = next((event.at for event in events if event.kind == ClockEvent.Kind.BREACHED), None)
     waiting = outstanding(events, written)
     clock.due_at = breach
@@ -190,7 +243,8 @@ def set_times(
 def written_events(clock_ids: Iterable[int]) -> dict[int, set[tuple[str, int]]]:
     """The events that stand written on clocks, by clock id; one query."""
     written: dict[int, set[tuple[str, int]]] = defaultdict(set)
-    rows = ClockEvent.objects.filter(clock__in=set(clock_ids)).values_list("clock", "kind", "level")
+    wanted = Ids(sorted(set(clock_ids)))
+    rows = ClockEvent.objects.filter(clock__in=wanted).order_by().values_list("clock", "kind", "level")
     for clock_id, kind, level in rows:
         written[clock_id].add((kind, level))
     return written
@@ -206,9 +260,7 @@ def finish(clock: Clock, at: datetime, now: datetime) -> ClockEvent | None:
     # A contact made before somebody owned the play keeps the promise the moment it begins.
     at = max(at, clock.started_at)
     unseen = breach_unseen(clock, at, now)
-    if clock.breached_at is not None and at < clock.breached_at and clock.excused_at is None:
-        clock.excused_at = now
-    _end(clock, Clock.State.MET, at)
+    _end(clock, Clock.State.MET, at, now)
     return unseen
 
 
@@ -217,7 +269,7 @@ def call_off(clock: Clock, now: datetime) -> ClockEvent | None:
     # Clocks of machines differ: nothing ends before it began.
     at = max(now, clock.started_at)
     unseen = breach_unseen(clock, at, now)
-    _end(clock, Clock.State.CANCELLED, at)
+    _end(clock, Clock.State.CANCELLED, at, now)
     return unseen
 
 
@@ -225,15 +277,25 @@ def breach_unseen(clock: Clock, at: datetime, now: datetime) -> ClockEvent | Non
     """Write a breach that was due before `at` on the clock, where none stands, and answer its event."""
     if clock.breached_at is not None or clock.due_at is None or clock.due_at >= at:
         return None
-    clock.breached_at, clock.noticed_at = clock.due_at, now
-    return ClockEvent(clock=clock, kind=ClockEvent.Kind.BREACHED, level=0, due_at=clock.due_at, noticed_at=now)
+    # Who did it late may have looked at the clock later than whoever writes it down.
+    clock.breached_at, clock.noticed_at = clock.due_at, max(now, at)
+    return ClockEvent(
+        clock=clock,
+        kind=ClockEvent.Kind.BREACHED,
+        level=0,
+        due_at=clock.due_at,
+        noticed_at=clock.noticed_at,
+    )
 
 
 def _is_late(clock: Clock, at: datetime) -> bool:
     return clock.due_at is not None and clock.due_at < at
 
 
-def _end(clock: Clock, unless_breached: Clock.State, at: datetime) -> None:
+def _end(clock: Clock, unless_breached: Clock.State, at: datetime, now: datetime) -> None:
+    if clock.breached_at is not None and at < clock.breached_at and clock.excused_at is None:
+        # The watcher was quicker than whoever ended it in time, and only told of it late.
+        clock.excused_at = now
     kept = clock.breached_at is None or (clock.excused_at is not None and not _is_late(clock, at))
     clock.state = unless_breached if kept else Clock.State.MISSED
     clock.done_at = at
@@ -241,10 +303,11 @@ def _end(clock: Clock, unless_breached: Clock.State, at: datetime) -> None:
 
 
 def lapse_times(offers: Iterable[Handoff]) -> dict[int, datetime | None]:
-    """When offers lapse that nobody answers, by their id: in the hours of their clocks, as calendars stand now."""
+    """When offers lapse that nobody answers, by their id: in the hours of their clocks, as these stand now."""
     offers = list(offers)
     clocks = {offer.pk: offer.clock for offer in offers if offer.clock is not None}
-    calendars = calendar_values(clock.calendar_id for clock in clocks.values() if clock.calendar_id is not None)
+    _follow_owners(clocks.values())
+    calendars = calendars_of(clocks.values())
     return {
         offer.pk: due_at(working_calendar(clock, calendars), clock.started_at, timedelta(seconds=offer.lapse_seconds))
         for offer in offers
@@ -255,19 +318,106 @@ def lapse_times(offers: Iterable[Handoff]) -> dict[int, datetime | None]:
 def set_lapses(offers: Iterable[Handoff]) -> None:
     """Compute anew when offers that wait lapse, and save it; a constant number of queries."""
     offers = list(offers)
+    if not offers:
+        return
     times = lapse_times(offers)
     for offer in offers:
         offer.expires_at = times.get(offer.pk, offer.expires_at)
     Handoff.objects.filter(answer=Handoff.Answer.WAITING).bulk_update(offers, ["expires_at"], batch_size=500)
 
 
+#: What a target says of a clock.
+TARGETED = ("promised_seconds", "hours", "calendar", "zone", "follows_owner", "warn_percents", "escalation_waits")
+#: What is computed of a clock.
+COMPUTED = ("calendar", "zone", "due_at", "next_event_at", "state", "is_stale", "excused_at")
+
+
 def recompute(clocks: Sequence[Clock], now: datetime) -> None:
-    """Compute the times of ticking clocks anew from intervals and calendars and save them; constant queries."""
-    calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
-    pauses = pauses_of(clock.play_id for clock in clocks)
-    written = written_events(clock.pk for clock in clocks)
+    """Compute clocks anew from intervals, owners and calendars and save them; they tick, and are locked.
+
+    Where they are of offers that wait, and run in another calendar now, these lapse by it too. A constant number of
+    queries.
+    """
+    if not clocks:
+        return
+    facts = look_up(clocks)
     for clock in clocks:
-        set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], written[clock.pk], now)
-    Clock.objects.ticking().bulk_update(
-        clocks, ["due_at", "next_event_at", "state", "is_stale", "excused_at"], batch_size=500
+        facts.apply(clock, facts.schedule(clock), now)
+    save_clocks(clocks, COMPUTED)
+    set_lapses(facts.offers_moved())
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the times of clocks follow from: calendars, pauses by play, events written by clock.
+
+    `moved` are the clocks, by id, that run in another calendar or zone than they did.
+    """
+
+    calendars: Calendars
+    pauses: Mapping[int, Pauses]
+    written: Mapping[int, set[tuple[str, int]]]
+    moved: Mapping[int, Clock]
+
+    def schedule(self, clock: Clock) -> list[Due]:
+        """Everything that will happen on a clock; see `schedule`."""
+        return schedule(clock, working_calendar(clock, self.calendars), self.pauses[clock.play_id])
+
+    def apply(self, clock: Clock, events: Sequence[Due], now: datetime) -> None:
+        """Set the times of a clock by what `schedule` has answered; see `set_times`."""
+        set_times_by(clock, events, self.pauses[clock.play_id], self.written[clock.pk], now)
+        # Whoever edits its new calendar at this very moment does not see that it runs in it: it is looked at again.
+        clock.is_stale = clock.pk in self.moved
+
+    def offers_moved(self) -> list[Handoff]:
+        """The offers that wait, of the clocks that have moved; a query where there can be any."""
+        clocks = [clock.pk for clock in self.moved.values() if clock.target == Clock.Target.HANDOFF_ACCEPTED]
+        if not clocks:
+            return []
+        waiting = Handoff.objects.filter(answer=Handoff.Answer.WAITING, clock__in=clocks)
+        return list(waiting.select_related("clock"))
+
+
+def look_up(clocks: Sequence[Clock]) -> Facts:
+    """What the times of clocks follow from; a constant number of queries.
+
+    Clocks that follow the owner of their play are given the owner's calendar, on the objects only; where none counts
+    any more, they keep what they have.
+    """
+    before = {clock.pk: (clock.calendar_id, clock.zone) for clock in clocks}
+    try:
+        _follow_owners(clocks)
+    except NoDefaultCalendar:
+        # Nobody can delete it by an act; a promise that was made stands all the same.
+        logger.warning("no calendar is the default: clocks keep those that they have")
+    return Facts(
+        calendars_of(clocks),
+        pauses_of(clock.play_id for clock in clocks),
+        written_events(clock.pk for clock in clocks),
+        {clock.pk: clock for clock in clocks if (clock.calendar_id, clock.zone) != before[clock.pk]},
     )
+
+
+def save_clocks(clocks: Sequence[Clock], fields: Sequence[str]) -> None:
+    """Save these fields of clocks that are there and locked, in one statement for each thousand."""
+    # An UPDATE would spell out a CASE of all rows for each field, which takes several times as long.
+    Clock.objects.bulk_create(
+        clocks, batch_size=1000, update_conflicts=True, unique_fields=["pk"], update_fields=fields
+    )
+
+
+def write_unseen(breaches: Iterable[ClockEvent | None], plays: Iterable[Play]) -> list[ClockEvent]:
+    """Write breaches that nobody had come by to see, as `finish` and `call_off` answer them; answers those there were.
+
+    `plays` are theirs, as they stood: whoever held one then is named, and is to know of it.
+    """
+    events = [event for event in breaches if event is not None]
+    if not events:
+        return []
+    standing = {play.pk: play for play in plays}
+    ladder = Ladder.of_the_team()
+    for event in events:
+        play = standing[event.clock.play_id]
+        event.holder_id = play.holder_id
+        event.told_id = ladder.told(event.kind, event.level, holder_id=play.holder_id, owner_id=play.owner_id)
+    return ClockEvent.objects.bulk_create(events)

@@ -20,9 +20,10 @@ from csplaybooks.playbooks.measures import measures
 from csplaybooks.playbooks.measures.base import comparison, threshold
 from csplaybooks.playbooks.measures.facts import TAGS
 from csplaybooks.playbooks.measures.strengths import weak_groups
-from csplaybooks.playbooks.models import Route
 from csplaybooks.playbooks.prompt_texts import PROMPT_SCHEMA, fill_in_prompt, prompt_errors
-from csplaybooks.playbooks.targets import TARGETS_SCHEMA, fill_in_targets, target_errors
+from csplaybooks.playbooks.route_rules import ROUTES_SCHEMA, fill_in_routes, route_errors
+from csplaybooks.playbooks.step_texts import STEPS_SCHEMA, features_named, fill_in_steps, step_errors
+from csplaybooks.playbooks.targets import TARGETS_SCHEMA, calendars_named, fill_in_targets, target_errors
 from csplaybooks.signals.models import Strength
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
 QUEUE_DAYS = 14
 
 _PROSE = {"type": "string", "maxLength": 10_000}
-_TEXT = {**_PROSE, "minLength": 1}
 _MINOR = {"type": "integer", "minimum": 0, "maximum": 10**12}
 
 
@@ -169,46 +169,12 @@ def document_schema() -> dict[str, Any]:
                     for rule, settings in amount_rules.items()
                 ],
             },
-            "routes": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 20,
-                "items": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["route"],
-                    "properties": {
-                        "route": {"enum": list(Route.values)},
-                        "when": {
-                            "type": "object",
-                            "additionalProperties": False,
-                            "minProperties": 1,
-                            "properties": {
-                                "segments": segments,
-                                "amount_at_least_minor": _MINOR,
-                                "amount_below_minor": _MINOR,
-                            },
-                        },
-                    },
-                },
-            },
+            "routes": dict(ROUTES_SCHEMA),
             "expires_days": {"type": "integer", "minimum": 1, "maximum": 730},
             "queue_days": {"type": "integer", "minimum": 1, "maximum": 365},
             "expected_close": EXPECTED_CLOSE_SCHEMA,
             "targets": TARGETS_SCHEMA,
-            "steps": {
-                "type": "array",
-                "maxItems": 30,
-                "items": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": ["kind", "text"],
-                    "properties": {
-                        "kind": {"enum": ["task", "mail", "prompt", "wait", "trial"]},
-                        "text": _TEXT,
-                    },
-                },
-            },
+            "steps": dict(STEPS_SCHEMA),
             "prompt": PROMPT_SCHEMA,
             "talk_track": _PROSE,
         },
@@ -247,7 +213,9 @@ def _fill(document: dict[str, Any]) -> None:
         guard.key: "off" if given.get(guard.key) == "off" else {**guard.defaults, **given.get(guard.key, {})}
         for guard in guards()
     }
+    fill_in_routes(document["routes"])
     fill_in_targets(document["targets"])
+    fill_in_steps(document["steps"])
     if "prompt" in document:
         fill_in_prompt(document["prompt"])
 
@@ -270,13 +238,9 @@ def _rule_errors(document: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield from target_errors(document["targets"])
     if document["expected_close"]["from"] > document["expected_close"]["to"]:
         yield "expected_close", "`from` is above `to`: the range goes from the lower share to the higher, in percent"
-    for index, rule in enumerate(document["routes"]):
-        last = index == len(document["routes"]) - 1
-        if last and "when" in rule:
-            yield f"routes/{index}", "the last route is for all that is left, and takes no `when`"
-        if not last and "when" not in rule:
-            yield f"routes/{index}", "a route without `when` takes everything: those after it are never reached"
+    yield from route_errors(document["routes"])
     yield from prompt_errors(document)
+    yield from step_errors(document)
     for index, span in enumerate(
         () if document["guards"]["black_out"] == "off" else document["guards"]["black_out"]["days"]
     ):
@@ -300,11 +264,15 @@ class NamesUsed:
     meters: dict[str, str]
     products: dict[str, str]
     plans: dict[str, str]
+    calendars: dict[str, str]
+    features: dict[str, str]
 
 
 def names_used(document: dict[str, Any]) -> NamesUsed:
     """What a document refers to in the catalogue, defaults of settings included, for checking that it is there."""
-    names = NamesUsed({}, {}, {}, dict.fromkeys(document["audience"].get("plans", []), "audience/plans"))
+    plans = dict.fromkeys(document["audience"].get("plans", []), "audience/plans")
+    features = features_named(document["steps"])
+    names = NamesUsed({}, {}, {}, plans, calendars_named(document["targets"]), features)
     for path, condition in _conditions(document):
         # What is not registered any more, in a published version, names what nobody can tell.
         if (measure := measures().get(condition["measure"])) is not None:

@@ -306,13 +306,28 @@ class DeliveryFactory(factory.django.DjangoModelFactory):
     queued_at = START
 
 
+class PlayStepFactory(factory.django.DjangoModelFactory):
+    """What is to be done on a play: a mail, as nothing else is said."""
+
+    class Meta:
+        model = models.PlayStep
+
+    play = factory.SubFactory(PlayFactory)
+    number = 1
+    kind = models.PlayStep.Kind.MAIL
+    text = "Write to them."
+    state = models.PlayStep.State.CURRENT
+    began_at = factory.SelfAttribute("play.opened_at")
+
+
 class MailDraftFactory(factory.django.DjangoModelFactory):
-    """A draft to a customer that nobody has sent yet."""
+    """A draft to a customer that nobody has sent yet, of the step that is to be done."""
 
     class Meta:
         model = models.MailDraft
 
     play = factory.SubFactory(PlayFactory)
+    step = factory.SubFactory(PlayStepFactory, play=factory.SelfAttribute("..play"))
     to_address = "customer@example.com"
     subject = "More seats for you"
     body = "Shall we talk?"

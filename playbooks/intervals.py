@@ -6,14 +6,15 @@ moves them meanwhile; a second mover would fail on the unique sequence number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F
+from django.db.models import BigIntegerField, Case, F, Value, When
 
-from csplaybooks.playbooks.models import Interval, Outcome, Play, Stage, State
+from csplaybooks.playbooks.models import Clock, Interval, Outcome, Play, Stage, State
+from csplaybooks.playbooks.stepwork import follow_moves
 
 
 @dataclass(frozen=True)
@@ -48,25 +49,28 @@ def open_first_intervals(plays: Sequence[Play], at: datetime) -> None:
 
 
 def move_plays(moves: Sequence[Move], at: datetime) -> dict[int, datetime]:
-    """Move plays at `at`, or at the start of their open interval where that is later (clocks of machines differ).
-
-    A constant number of queries. Answers the moment each play really moved, by play id. Raises RuntimeError when a
-    play has no open interval: it is closed, or its intervals are broken.
+    """Move plays at `at`, or at the start of their open interval where that is later (clocks of machines differ, and
+    people wait for each other), or when the last of their promises ended: a pause must not begin before a contact that
+    was written while somebody waited to pause. Their steps follow. A constant number of queries. Answers the moment each play really moved, by play id. Raises
+    RuntimeError when a play has no open interval: it is closed, or its intervals are broken.
     """
     if not moves:
         return {}
     by_play = {move.play_id: move for move in moves}
-    standing = {
-        interval.play_id: interval for interval in Interval.objects.filter(play__in=by_play, valid_to__isnull=True)
-    }
+    ended = Clock.objects.filter(play=OuterRef("play"), done_at__isnull=False).order_by("-done_at").values("done_at")[:1]
+    # The latest of what stands there already.
+    latest = Greatest(F("valid_from"), Coalesce(Subquery(ended), F("valid_from")))
+    rows = Interval.objects.filter(play__in=by_play, valid_to__isnull=True).annotate(latest=latest)
+    standing = {interval.play_id: interval for interval in rows}
     if missing := sorted(set(by_play) - set(standing)):
         raise RuntimeError(f"plays without an open interval: {missing[:10]}")
+    moments = {play_id: max(at, interval.latest) for play_id, interval in standing.items()}
+    later = [interval.pk for play_id, interval in standing.items() if moments[play_id] > at]
     open_rows = Interval.objects.filter(pk__in=[interval.pk for interval in standing.values()], valid_to__isnull=True)
-    closed = open_rows.filter(valid_from__lte=at).update(valid_to=at)
-    closed += open_rows.filter(valid_from__gt=at).update(valid_to=F("valid_from"))
+    closed = open_rows.exclude(pk__in=later).update(valid_to=at)
+    closed += open_rows.filter(pk__in=later).update(valid_to=latest)
     if closed != len(moves):
         raise RuntimeError("another act moved these plays first")
-    moments = {play_id: max(at, interval.valid_from) for play_id, interval in standing.items()}
     Interval.objects.bulk_create(
         [
             Interval(
@@ -84,29 +88,25 @@ def move_plays(moves: Sequence[Move], at: datetime) -> dict[int, datetime]:
         ]
     )
     _write_plays(moves, moments, at)
+    ended = [move.play_id for move in moves if move.stage == Stage.CLOSED]
+    follow_moves([move.play_id for move in moves if move.stage != Stage.CLOSED], ended, at)
     return moments
 
 
 def _write_plays(moves: Sequence[Move], moments: dict[int, datetime], now: datetime) -> None:
-    # Moves of one act mostly go the same way: one UPDATE for each different way, not one for each play.
-    ways: dict[tuple[Any, ...], list[int]] = {}
+    # Moves of one act mostly go the same way: one UPDATE for each different way, not one for each play, nor for each of
+    # the people who get them.
+    ways: dict[tuple[Any, ...], list[Move]] = {}
     for move in moves:
-        way = (
-            move.stage,
-            move.state,
-            move.owner_id,
-            move.holder_id,
-            move.outcome,
-            move.outcome_reason,
-            moments[move.play_id] if move.stage == Stage.CLOSED else None,
-        )
-        ways.setdefault(way, []).append(move.play_id)
-    for (stage, state, owner_id, holder_id, outcome, reason, closed_at), play_ids in ways.items():
-        Play.objects.filter(pk__in=play_ids).update(
+        closed_at = moments[move.play_id] if move.stage == Stage.CLOSED else None
+        way = (move.stage, move.state, move.outcome, move.outcome_reason, closed_at)
+        ways.setdefault(way, []).append(move)
+    for (stage, state, outcome, reason, closed_at), same in ways.items():
+        Play.objects.filter(pk__in=[move.play_id for move in same]).update(
             stage=stage,
             state=state,
-            owner_id=owner_id,
-            holder_id=holder_id,
+            owner_id=_each((move.play_id, move.owner_id) for move in same),
+            holder_id=_each((move.play_id, move.holder_id) for move in same),
             outcome=Outcome(outcome) if outcome else "",
             outcome_reason=reason,
             closed_at=closed_at,
@@ -115,3 +115,18 @@ def _write_plays(moves: Sequence[Move], moments: dict[int, datetime], now: datet
             version=F("version") + 1,
             updated_at=now,
         )
+
+
+def _each(pairs: Iterable[tuple[int, int | None]]) -> Any:
+    """A member for each play, for an UPDATE: the one, where it is the same for all."""
+    plays: dict[int | None, list[int]] = {}
+    for play_id, member_id in pairs:
+        plays.setdefault(member_id, []).append(play_id)
+    if len(plays) == 1:
+        (member_id,) = plays
+        return member_id
+    return Case(
+        *(When(pk__in=ids, then=Value(member_id)) for member_id, ids in plays.items() if member_id is not None),
+        default=None,
+        output_field=BigIntegerField(null=True),
+    )

@@ -15,7 +15,7 @@ from django.db import transaction
 logger = logging.getLogger("csplaybooks.pokes")
 
 #: What can be poked, by name: the functions in `csplaybooks.playbooks.tasks`.
-POKES = frozenset({"run_changed", "run_full", "run_round", "work", "watch_clocks", "sweep"})
+POKES = frozenset({"run_changed", "run_full", "run_round", "work", "watch_clocks", "sweep", "deliver"})
 
 _silenced = 0
 

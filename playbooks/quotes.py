@@ -34,7 +34,7 @@ def may_read(viewer: Any, label: str) -> bool:
     options = apps.get_model(label)._meta
     permission = f"{options.app_label}.{get_permission_codename('view', options)}"
     if isinstance(viewer, ScopedToken):
-        return any(viewer.has_scope(scope) for scope, needed in ApiToken.PERMISSIONS.items() if needed == permission)
+        return any(viewer.has_scope(scope) for scope, needed in ApiToken.PERMISSIONS.items() if permission in needed)
     return bool(viewer.has_perm(permission))
 
 

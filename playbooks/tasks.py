@@ -14,6 +14,9 @@ from csplaybooks.playbooks.acts.pruning import prune_a_little
 from csplaybooks.playbooks.heartbeats import SWEEP
 from csplaybooks.playbooks.leases import beat, due
 from csplaybooks.playbooks.pipeline import sweep as sweeping
+from csplaybooks.playbooks.pipeline.digests import write_digests
+from csplaybooks.playbooks.pipeline.mails import write_mails
+from csplaybooks.playbooks.pipeline.sender import is_anything_to_send, send_deliveries
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.rounds import poke_round, run_next_part
 from csplaybooks.playbooks.runs import admit_waiting, judge_held, run_triggers
@@ -80,6 +83,16 @@ def watch_clocks() -> str:
     return f"{sweeping.watch_all(now=timezone.now())} clocks"
 
 
+def deliver() -> str:
+    """Write the mails of notices, and send what is queued."""
+    write_mails(now=timezone.now())
+    sent = send_deliveries(now=timezone.now())
+    if sent and is_anything_to_send(timezone.now()):
+        # More than one task can send: another goes on.
+        poke("deliver")
+    return f"{sent} sent"
+
+
 def sweep() -> str:
     """Once a minute: what a lost poke or a dead worker left, what is due, and what has expired.
 
@@ -95,6 +108,9 @@ def sweep() -> str:
         "lapsed": lambda: sweeping.lapse_waiting_offers(now=now),
         "woken": lambda: sweeping.wake_plays(now=now),
         "clocks": lambda: sweeping.watch_all(now=timezone.now()),
+        "stepped": lambda: sweeping.step_plays(now=timezone.now()),
+        "told": lambda: write_digests(now=timezone.now()),
+        "delivered": lambda: sweeping.have_mail_sent(now=timezone.now()),
         "scored": lambda: sweeping.score_the_day(now=now),
         "pruned": lambda: prune_a_little(now=now),
         # Last: with much to do it may take all the time that a task has.

@@ -41,6 +41,16 @@ def begin(work: Callable[[], Any]) -> Future[Any]:
     return future
 
 
+def waiting_for_locks() -> int:
+    """How many sessions of a PostgreSQL wait for what another holds."""
+    with connection.cursor() as cursor:
+        # Inside a transaction the server would show what it showed first.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        count: int = cursor.fetchone()[0]
+    return count
+
+
 def _on_own_connection(work: Callable[[], Any]) -> Any:
     try:
         return work()

@@ -84,3 +84,14 @@ def throwaway_redis(binary: str) -> Iterator[Redis]:
         yield server
     finally:
         server.kill()
+
+
+@contextlib.contextmanager
+def pokes_by_redis() -> Iterator[Redis]:
+    """Yield a new server to which the pokes of this process go; skips or fails the test where there is none."""
+    from django_q.conf import Conf
+
+    with throwaway_redis(require_binary()) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Conf, "ORM", None)
+        patch.setattr(Conf, "REDIS", server.url)
+        yield server

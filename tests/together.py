@@ -26,6 +26,7 @@ TOGETHER = {
     ),
     # Programs that want the machine to themselves.
     "programs": (
+        "tests/crash/test_storm.py",
         "tests/cluster/",
         "tests/demo/test_command.py",
     ),

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q
 
+from csplaybooks.accounts import hooks
 from csplaybooks.accounts.acts.checks import cleaned, found_by_id, require_not_later
 from csplaybooks.accounts.acts.dated import PeriodResult, PeriodWrite, Verdict, set_periods
 from csplaybooks.accounts.acts.errors import Conflict
@@ -172,6 +173,8 @@ def set_facts(
     )
     told = {pk: result for pk, result in zip(ids, results, strict=True) if result.verdict != Verdict.UNCHANGED}
     _touch_accounts(told, now)
+    if moved := frozenset(pk for pk, result in told.items() if _region(result.before) != _region(result.after)):
+        hooks.regions_moved.send(sender=AccountFacts, accounts=moved)
     write_timeline(
         timeline_entry(
             account_id=pk,
@@ -318,6 +321,10 @@ def _touch_accounts(account_ids: Iterable[int], now: datetime) -> None:
     """What readers see of these accounts has changed."""
     if ids := list(account_ids):
         Account.objects.filter(pk__in=ids).update(version=F("version") + 1, updated_at=now)
+
+
+def _region(facts: Mapping[str, Any] | None) -> str:
+    return facts["region"] if facts else ""
 
 
 def _facts_text(result: PeriodResult, named: Mapping[str, Any]) -> str:

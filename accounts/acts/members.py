@@ -10,10 +10,21 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from csplaybooks.accounts import hooks
+from csplaybooks.accounts.acts.absences import stands_up
 from csplaybooks.accounts.acts.groups import match_groups, may_move
 from csplaybooks.accounts.acts.rows import Table, change_row, delete_rows, make_row
 from csplaybooks.accounts.models import Absence, TeamMember
 from csplaybooks.accounts.roles import TEAM_ROLES
+from csplaybooks.accounts.zones import is_zone
+
+
+def _fits(member: TeamMember) -> None:
+    """Their time zone is one, and whoever leads a member is not led by them."""
+    if member.zone and not is_zone(member.zone):
+        raise ValidationError(
+            {"zone": f"There is no time zone {member.zone!r}: name one of the IANA database, such as Europe/Berlin."}
+        )
+    _led_by_no_circle(member)
 
 
 def _led_by_no_circle(member: TeamMember) -> None:
@@ -48,14 +59,17 @@ MEMBERS = Table(
         "is_active",
     ),
     fixed=(),
-    rule=_led_by_no_circle,
+    rule=_fits,
 )
 
-ABSENCES = Table(model=Absence, fields=("member", "first_day", "last_day", "stand_in"), fixed=())
+ABSENCES = Table(model=Absence, fields=("member", "first_day", "last_day", "stand_in"), fixed=(), rule=stands_up)
 
 
 #: What decides which groups a member's sign-in is in.
 _RIGHTS = ("user_id", "is_active", *TEAM_ROLES)
+
+#: What decides in which hours a member works, beside whose hours a calendar is.
+_HOURS = ("zone", "manager_id")
 
 
 @transaction.atomic
@@ -73,21 +87,26 @@ def change_member(
 ) -> TeamMember:
     """Change a team member; answers them as they stand. See `change_row`.
 
-    Nobody leads somebody who leads them. Who stops working (`is_active` from true to false) must have nothing left that
-    waits for them: the rooms above say so with a ValidationError (`hooks.member_leaves`). Accounts keep their name in
-    its team until somebody takes over; routing passes them by.
+    Nobody leads somebody who leads them. Promises follow where the hours of somebody are others by it: the rooms above
+    are told (`hooks.hours_moved`). Who stops working (`is_active` from true to false) must have nothing left that waits
+    for them: the rooms above say so with a ValidationError (`hooks.member_leaves`). Accounts keep their name in its
+    team until somebody takes over; routing passes them by.
 
     Users come into the groups of their roles and out of the others, whatever was changed: saving a member again mends
     what had come apart. See `match_groups`, which says who may. Whoever may not and changes nothing that decides on
     groups saves all the same, and what had come apart before stays so.
     """
-    before = TeamMember.objects.filter(pk=member_id).values(*_RIGHTS).first() or {}
+    before = TeamMember.objects.filter(pk=member_id).values(*_RIGHTS, *_HOURS).first() or {}
     member = change_row(
         table=MEMBERS, row_id=member_id, values=values, now=now, actor=actor, expected_version=expected_version
     )
     if before["is_active"] and not member.is_active:
         hooks.member_leaves.send(sender=TeamMember, member=member)
-    if before != {name: getattr(member, name) for name in _RIGHTS} or may_move(actor):
+    if before["manager_id"] != member.manager_id:
+        hooks.hours_moved.send(sender=TeamMember, members=TeamMember.objects.below({member_id}))
+    elif before["zone"] != member.zone:
+        hooks.hours_moved.send(sender=TeamMember, members=frozenset({member_id}))
+    if any(before[name] != getattr(member, name) for name in _RIGHTS) or may_move(actor):
         users = {before["user_id"], member.user_id} - {None}
         match_groups(user_ids=users, actor=actor)
     return member
@@ -101,20 +120,28 @@ def delete_members(*, member_ids: Iterable[int], now: datetime, actor: Any) -> i
     """
     ids = list(member_ids)
     users = list(TeamMember.objects.filter(pk__in=ids, user__isnull=False).values_list("user", flat=True))
+    led = TeamMember.objects.below(ids) - set(ids)
     deleted = delete_rows(table=MEMBERS, row_ids=ids, now=now, actor=actor)
+    if led:
+        # Nobody leads them now, so that no team's calendar is theirs.
+        hooks.hours_moved.send(sender=TeamMember, members=led)
     match_groups(user_ids=users, actor=actor)
     return deleted
 
 
 def add_absence(*, values: Mapping[str, Any], now: datetime, actor: Any) -> Absence:
-    """Say that a member is away; see `make_row`."""
+    """Say that a member is away; see `make_row`.
+
+    Raises ValidationError where they are away on one of the days already, for a stand-in who has left, and where
+    stand-ins would go round in a circle.
+    """
     return make_row(table=ABSENCES, values=values, now=now, actor=actor)
 
 
 def change_absence(
     *, absence_id: int, values: Mapping[str, Any], now: datetime, actor: Any, expected_version: int | None = None
 ) -> Absence:
-    """Change when a member is away or who stands in; see `change_row`."""
+    """Change when a member is away or who stands in; see `change_row`, and `add_absence` for what is refused."""
     return change_row(
         table=ABSENCES, row_id=absence_id, values=values, now=now, actor=actor, expected_version=expected_version
     )

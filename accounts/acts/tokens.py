@@ -37,7 +37,7 @@ def make_token(
     """Make a token; answers its row and its value, which is kept nowhere and can be shown this once only.
 
     `account_ids` limits it to these accounts; None is no limit. Nobody hands out more than they have: an actor needs
-    for each scope the permission that its endpoints ask of people, and must see every account of the token. A token
+    for each scope the permissions that its endpoints ask of people, and must see every account of the token. A token
     makes no tokens. Raises ValidationError for a missing name, an unknown scope, none at all or one that the actor
     may not hand out, an expiry that is not ahead, or accounts that are unknown, not seen or none.
     """
@@ -82,7 +82,7 @@ def make_token(
 
 def _may_hand_out(scope: str, actor: Any) -> bool:
     """Whether the actor may do what the scope lets a token do; None, the system, may."""
-    return actor is None or (not isinstance(actor, ApiToken) and bool(actor.has_perm(ApiToken.PERMISSIONS[scope])))
+    return actor is None or (not isinstance(actor, ApiToken) and bool(actor.has_perms(ApiToken.PERMISSIONS[scope])))
 
 
 @transaction.atomic

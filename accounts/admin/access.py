@@ -48,7 +48,7 @@ class ApiTokenForm(ActForm):
         scopes.choices = [
             (scope, label)
             for scope, label in scopes.choices
-            if self.viewer is not None and self.viewer.has_perm(ApiToken.PERMISSIONS[scope])
+            if self.viewer is not None and self.viewer.has_perms(ApiToken.PERMISSIONS[scope])
         ]
 
     def clean(self) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class TeamMemberAdmin(TableAdmin):
                 )
             },
         ),
-        ("Work", {"fields": ("takes_pool_work", "open_play_cap")}),
+        ("Work", {"fields": ("takes_pool_work", "open_play_cap", "zone")}),
     )
     inlines = (AbsenceInline,)
 

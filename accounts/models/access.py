@@ -28,21 +28,27 @@ class ApiToken(models.Model):
         "readings:write",
         "accounts:read",
         "plays:read",
+        "plays:write",
         "readiness:read",
         "prompts:read",
         "triggers:read",
         "health:read",
     )
-    #: What the endpoints of a scope ask of people: nobody hands out a scope without this permission of their own.
+    #: What the endpoints of a scope ask of people: nobody hands out a scope without these permissions of their own.
     PERMISSIONS = {
-        "signals:write": "csplaybooks_signals.add_signal",
-        "readings:write": "csplaybooks_signals.add_reading",
-        "accounts:read": "csplaybooks_accounts.view_account",
-        "plays:read": "csplaybooks_playbooks.view_play",
-        "readiness:read": "csplaybooks_signals.view_scoresnapshot",
-        "prompts:read": "csplaybooks_playbooks.view_play",
-        "triggers:read": "csplaybooks_playbooks.view_trigger",
-        "health:read": "csplaybooks_accounts.view_everything",
+        "signals:write": ("csplaybooks_signals.add_signal",),
+        "readings:write": ("csplaybooks_signals.add_reading",),
+        "accounts:read": ("csplaybooks_accounts.view_account",),
+        "plays:read": ("csplaybooks_playbooks.view_play",),
+        "plays:write": (
+            "csplaybooks_playbooks.add_play",
+            "csplaybooks_playbooks.assign_play",
+            "csplaybooks_playbooks.change_play",
+        ),
+        "readiness:read": ("csplaybooks_signals.view_scoresnapshot",),
+        "prompts:read": ("csplaybooks_playbooks.view_play",),
+        "triggers:read": ("csplaybooks_playbooks.view_trigger",),
+        "health:read": ("csplaybooks_accounts.view_everything",),
     }
 
     name = models.CharField(max_length=200)

@@ -73,7 +73,7 @@ class AccountQuerySet(models.QuerySet[Any]):
         allowed = Q(pk__in=team.filter(member__in=scope.members).values("account"))
         if through_doors:
             for door in account_doors:
-                allowed |= Q(pk__in=door(scope.members))
+                allowed |= Q(pk__in=door(scope.work))
         if scope.pool:
             # The pool: accounts without a CSM.
             allowed |= ~Q(Exists(team.filter(account=OuterRef("pk"), role=AccountTeam.Role.CSM)))

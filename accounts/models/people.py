@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 from django.conf import settings
@@ -17,6 +18,22 @@ class TeamMemberQuerySet(CatalogueQuerySet):
     def active(self) -> Self:
         """Members who can be given work."""
         return self.filter(is_active=True)
+
+    def below(self, members: Iterable[int]) -> frozenset[int]:
+        """The ids of these members (ids) and of everybody whom they lead, however far down; one query.
+
+        The table of team members is small (people, not customers): the tree is walked in memory.
+        """
+        led_by: dict[int | None, list[int]] = {}
+        for pk, manager in self.order_by().values_list("pk", "manager"):
+            led_by.setdefault(manager, []).append(pk)
+        found = set(members)
+        waiting = list(found)
+        while waiting:
+            fresh = [pk for pk in led_by.get(waiting.pop(), []) if pk not in found]
+            found.update(fresh)
+            waiting.extend(fresh)
+        return frozenset(found)
 
 
 class TeamMember(Versioned):

@@ -11,13 +11,15 @@ These modules know the stock admin and nothing of the rooms.
 
 from __future__ import annotations
 
+from csplaybooks.admin_base.actions import row_action
 from csplaybooks.admin_base.confirm import confirmed, is_answered, page_of
-from csplaybooks.admin_base.export import Export
+from csplaybooks.admin_base.export import Export, csv_file
 from csplaybooks.admin_base.forms import LOST_UPDATE, OPENED_VERSION, ActForm, VersionedForm, added_in
 from csplaybooks.admin_base.lists import CappedPaginator, VisibleRelatedFilter, filled_filter, visible_rows
 from csplaybooks.admin_base.pages import ActAdmin, BaseAdmin, BaseInline, ReadOnlyAdmin, pages_of
 from csplaybooks.admin_base.panels import panel
 from csplaybooks.admin_base.related import by, one, see_also
+from csplaybooks.admin_base.reports import Reports, reports_among
 from csplaybooks.admin_base.show import in_plain, lines_of, link_to, moment, shown, table_of
 
 __all__ = [
@@ -30,11 +32,13 @@ __all__ = [
     "CappedPaginator",
     "Export",
     "ReadOnlyAdmin",
+    "Reports",
     "VersionedForm",
     "VisibleRelatedFilter",
     "added_in",
     "by",
     "confirmed",
+    "csv_file",
     "filled_filter",
     "in_plain",
     "is_answered",
@@ -45,6 +49,8 @@ __all__ = [
     "page_of",
     "pages_of",
     "panel",
+    "reports_among",
+    "row_action",
     "see_also",
     "shown",
     "table_of",

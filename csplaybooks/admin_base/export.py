@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -63,16 +63,25 @@ class Export:
         """All selected rows, oldest first, as a file that is written while it is read."""
         logger.info("%s exported by %s", self.opts.label, request.user)
         rows = queryset.order_by("pk").iterator(chunk_size=_CHUNK)
-        name = f"{self.opts.model_name}-{timezone.localdate():%Y-%m-%d}.csv"
-        return StreamingHttpResponse(
-            self._lines(rows),
-            content_type="text/csv; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        return csv_file(
+            str(self.opts.model_name),
+            [heading for heading, _ in self.exports],
+            ([read(row) for _, read in self.exports] for row in rows),
         )
 
-    def _lines(self, rows: Iterator[Any]) -> Iterator[str]:
-        writer = csv.writer(_Echo())
-        # By this mark spreadsheets know that the file is UTF-8.
-        yield "\ufeff" + writer.writerow([heading for heading, _ in self.exports])
-        for row in rows:
-            yield writer.writerow([cell(read(row)) for _, read in self.exports])
+
+def csv_file(kind: str, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> StreamingHttpResponse:
+    """Rows as a file that is written while they are read; its name says what is in it, and the day."""
+    return StreamingHttpResponse(
+        _lines(headings, rows),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{kind}-{timezone.localdate():%Y-%m-%d}.csv"'},
+    )
+
+
+def _lines(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    writer = csv.writer(_Echo())
+    # By this mark spreadsheets know that the file is UTF-8.
+    yield "\ufeff" + writer.writerow([cell(heading) for heading in headings])
+    for row in rows:
+        yield writer.writerow([cell(value) for value in row])

@@ -9,6 +9,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models.constants import LOOKUP_SEP
@@ -16,6 +17,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.text import capfirst
 
+from csplaybooks.admin_base.actions import actions_of
 from csplaybooks.admin_base.forms import LOST_UPDATE, OPENED_VERSION, ActForm, VersionedForm
 from csplaybooks.admin_base.lists import Rows, VisibleRelatedFilter, visible_rows
 from csplaybooks.admin_base.panels import panels_of
@@ -149,6 +151,16 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
         form.viewer = request.user
         form.refusal = getattr(request, "csplaybooks_refusal", None)
         return form
+
+    def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
+        """The actions, with those that higher rooms offer here; `action_location` is what Django says from 6.1 on."""
+        where = {} if action_location is None else {"action_location": action_location}
+        actions: Any = super().get_actions(request, **where)
+        if IS_POPUP_VAR not in request.GET:
+            for function in actions_of(self, request):
+                if found := self.get_action(function, **where):
+                    actions[function.__name__] = found
+        return actions
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
         """What reads the rows of the list."""

@@ -36,7 +36,8 @@ class ScopePermission(BasePermission):
 
     Writing does not imply reading. People (without a token) need the Django permission of the same act on the
     model of the view: view for reading, else add, change or delete. A POST to a single row or an action of it
-    changes that row. The model is that of the view's `queryset`, or the view's `permission_model`.
+    changes that row. A view with a right of its own names its verb in `permission_verb`, such as assign. The model is
+    that of the view's `queryset`, or the view's `permission_model`.
 
     Raises NotAuthenticated (401) without credentials, Problem 403 `missing_scope`, `missing_permission` or
     `inactive_user`.
@@ -82,6 +83,9 @@ def permission_name(model: type[Model], verb: str) -> str:
 
 def _verb(request: Request, view: APIView) -> str:
     """What a method that writes does to the model."""
+    own: str | None = getattr(view, "permission_verb", None)
+    if own is not None:
+        return own
     if request.method == "DELETE":
         return "delete"
     # `detail` is set by the routers of view sets: True where the address names one row.

@@ -12,6 +12,8 @@ Every error body has these members:
 | `request_id` | only where the site gives requests ids (`RequestIdMiddleware`) and the fault is ours (5xx): quote it |
 | `errors` | only where single values are wrong: a list of `pointer`, `field`, `code`, `message` |
 
+A problem may have members of its own beside these, such as `possible` of an act that is not.
+
 `pointer` is a JSON pointer (RFC 6901) into the request's body, or to a query parameter as if the query were
 an object (`/page_size`); the empty pointer means the whole. `field` is the same way in words people read,
 joined by dots (`findings.0.product`).
@@ -94,7 +96,10 @@ class FieldError:
 
 
 class Problem(exceptions.APIException):
-    """An error to be answered as a problem document, with its own status, code, message and field errors."""
+    """An error to be answered as a problem document, with its own status, code, message and field errors.
+
+    `members` stand in the document beside these, under names of their own.
+    """
 
     def __init__(
         self,
@@ -104,6 +109,7 @@ class Problem(exceptions.APIException):
         message: str,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail=message, code=code)
         self.status_code = status
@@ -111,6 +117,7 @@ class Problem(exceptions.APIException):
         self.message = message
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
 
 def problem_document(*, status: int, code: str, message: str, errors: Sequence[FieldError] = ()) -> dict[str, Any]:
@@ -151,7 +158,8 @@ def problem_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     if problem.status_code == HTTPStatus.UNAUTHORIZED and "WWW-Authenticate" not in headers:
         headers["WWW-Authenticate"] = context["view"].get_authenticate_header(context["request"])
     return Response(
-        problem_document(status=problem.status_code, code=problem.code, message=problem.message, errors=problem.errors),
+        problem_document(status=problem.status_code, code=problem.code, message=problem.message, errors=problem.errors)
+        | problem.members,
         status=problem.status_code,
         headers=headers,
         content_type=PROBLEM_CONTENT_TYPE,

@@ -75,7 +75,32 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
                 "everything for ever. Where the site has only playbooks of its own, silence this.",
             )
         )
-    return messages
+    return messages or list(_check_mail())
+
+
+def _check_mail() -> Iterator[CheckMessage]:
+    """Whether notices by mail can go, and lead back."""
+    if not csplaybooks_settings.NOTICES_BY_MAIL:
+        return
+    # Django has MAILERS from 6.1 on, where it warns of whoever reads the others.
+    # The stubs leave out what tells that a setting is the site's own.
+    is_overridden = django_settings.is_overridden  # type: ignore[misc]
+    says = (is_overridden(name) for name in ("EMAIL_BACKEND", "EMAIL_HOST"))
+    if not (hasattr(django_settings, "MAILERS") or any(says)):
+        yield message(
+            "W017",
+            "CSPLAYBOOKS['NOTICES_BY_MAIL'] is True, and nothing says how mail leaves this site: notices wait for a "
+            "mail server on this machine.",
+            mend="Set EMAIL_BACKEND or EMAIL_HOST (MAILERS from Django 6.1 on; EMAIL_URL in the stand-alone site), or "
+            "NOTICES_BY_MAIL to False.",
+        )
+    if not csplaybooks_settings.SITE_URL:
+        yield message(
+            "W018",
+            "CSPLAYBOOKS['NOTICES_BY_MAIL'] is True and CSPLAYBOOKS['SITE_URL'] is not set: mails cannot link to "
+            "plays.",
+            mend='Set it to where people reach the site: "SITE_URL": "https://growth.example.com".',
+        )
 
 
 def _key_meant(key: str) -> str:
@@ -90,12 +115,17 @@ def _complaints(key: str, setting: Setting[Any], value: Any) -> Iterator[str]:
     if setting.maximum is not None and value > setting.maximum:
         yield f"is {value}, but must be at most {setting.maximum}."
     if isinstance(value, str | list | tuple) and not value:
-        yield "must not be empty."
+        if setting.default:
+            yield "must not be empty."
     elif key == "TIME_ZONE":
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             yield f"is {value!r}, which is no time zone known here."
+    elif key == "SITE_URL" and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        yield f"is {value!r}, which is no address such as https://growth.example.com."
+    elif key == "MAIL_FROM" and "@" not in value:
+        yield f"is {value!r}, which is no address of mail."
     elif key == "CURRENCY" and not re.fullmatch("[A-Z]{3}", value):
         yield f"is {value!r}, which is no ISO 4217 code (three capital letters)."
     elif key == "AUTHENTICATION_CLASSES":

@@ -42,6 +42,8 @@ WHAT_IS_WRONG = {
     ),
     "csplaybooks.W015": "a key of `Q_CLUSTER` that django-q2 does not know",
     "csplaybooks.W016": "tasks are done by whoever asks for them, not by a cluster (`sync` of `Q_CLUSTER`)",
+    "csplaybooks.W017": "notices go by mail (`NOTICES_BY_MAIL`), and nothing says how mail leaves the site",
+    "csplaybooks.W018": "notices go by mail, and `SITE_URL` does not say where they may link to",
     "csplaybooks.I001": "the tasks are queued in another database than that of our tables",
 }
 

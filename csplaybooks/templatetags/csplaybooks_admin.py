@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.urls import reverse
 from django.utils.text import capfirst
 
-from csplaybooks.admin_base import pages_of
+from csplaybooks.admin_base import pages_of, reports_among
 
 register = template.Library()
 
@@ -18,7 +18,7 @@ register = template.Library()
 def csplaybooks_more_tables(context: template.Context, app_label: str) -> list[tuple[str, str]]:
     """Name and address of the lists of an app that the front page leaves out and that the person may look at."""
     request: Any = context["request"]
-    site = next((each for each in admin.sites.all_sites if each.name == request.resolver_match.namespace), admin.site)
+    site = _site_of(request)
     return sorted(
         (
             capfirst(str(page.opts.verbose_name_plural)),
@@ -27,3 +27,16 @@ def csplaybooks_more_tables(context: template.Context, app_label: str) -> list[t
         for page in pages_of(site, app_label)
         if not page.is_listed(request) and page.has_view_permission(request)
     )
+
+
+@register.simple_tag(takes_context=True)
+def csplaybooks_reports(context: template.Context, app_label: str) -> list[tuple[str, str]]:
+    """Heading and address of the reports of an app that the person may read."""
+    request: Any = context["request"]
+    return reports_among(pages_of(_site_of(request), app_label), request)
+
+
+def _site_of(request: Any) -> admin.AdminSite:
+    """The admin site in which the page is."""
+    name = request.resolver_match.namespace
+    return next((each for each in admin.sites.all_sites if each.name == name), admin.site)

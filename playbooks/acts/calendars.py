@@ -9,14 +9,16 @@ from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 
 from csplaybooks.accounts.acts.record import require_aware, timeline_entry, write_timeline
 from csplaybooks.accounts.acts.rows import Table, change_row, delete_rows, make_row
 from csplaybooks.playbooks.business_time import CalendarError, HorizonExceeded, next_opening
-from csplaybooks.playbooks.clockwork import calendar_value, set_lapses
+from csplaybooks.playbooks.calendar_choice import calendar_value
+from csplaybooks.playbooks.clockwork import set_lapses
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, Clock, Handoff
 from csplaybooks.playbooks.pokes import poke
+from csplaybooks.playbooks.stepwork import hours_changed
 
 CALENDARS = Table(model=Calendar, fields=("key", "name", "zone", "is_default"))
 
@@ -77,8 +79,8 @@ def change_calendar(
     """Change a calendar, its weekly hours and its other days; answers it as it stands. Its ticking clocks follow.
 
     `week` and `days` are told whole, and take the place of what was there; None leaves them as they are. With
-    `days_since` the days before it stay as they are. A day that stays the same keeps the note of where it was imported
-    from. The new default takes the place of the one before; the default itself can only be replaced.
+    `days_since` the days before it stay as they are, and so do imported holidays, which only an import writes. The new
+    default takes the place of the one before; the default itself can only be replaced.
 
     Raises Calendar.DoesNotExist; Conflict when the calendar's version is not `expected_version` (None: whatever it
     is); ValidationError for values that do not fit or hours that make no calendar.
@@ -136,16 +138,21 @@ def calendar_changed(*, calendar_id: int, now: datetime) -> int:
         stale = Clock.objects.ticking().filter(calendar=calendar).update(is_stale=True)
         waiting = Handoff.objects.filter(answer=Handoff.Answer.WAITING, clock__calendar=calendar)
         set_lapses(waiting.select_related("clock"))
+        # Steps do not say whose hours count: any of them may be due anew.
+        hours_changed(Q())
         if stale:
             poke("watch_clocks")
     return stale
 
 
 def _make_room(calendar_id: int | None, now: datetime, actor: Any) -> None:
-    """Take the mark of the default from whoever has it: promises already made keep the calendar they were made in."""
+    """Take the mark of the default from whoever has it; promises for which no other calendar counts follow the mark."""
     for other in Calendar.objects.filter(is_default=True).exclude(pk=calendar_id):
         Calendar.objects.filter(pk=other.pk).update(is_default=False, version=F("version") + 1, updated_at=now)
         write_timeline([_line(other, f"Calendar {other} is the default no longer", now, actor)])
+        hours_changed(Q())
+        if Clock.objects.ticking().filter(calendar=other, follows_owner=True).update(is_stale=True):
+            poke("watch_clocks")
 
 
 def _set_week(calendar: Calendar, week: Iterable[WeekHours]) -> bool:
@@ -165,9 +172,11 @@ def _set_week(calendar: Calendar, week: Iterable[WeekHours]) -> bool:
 
 
 def _set_days(calendar: Calendar, days: Iterable[DayHours], *, since: date | None) -> bool:
-    """Have these days and no others, those before `since` aside; answers whether anything differed."""
+    """Have these days and no others but imported ones and those before `since`; answers whether anything differed."""
     wanted = list(days)
-    rows = calendar.days.all() if since is None else calendar.days.filter(day__gte=since)
+    rows = calendar.days.filter(imported=None)
+    if since is not None:
+        rows = rows.filter(day__gte=since)
     there = {DayHours(row.day, row.start_minute, row.end_minute, row.name): row for row in rows}
     fresh = [
         CalendarDay(

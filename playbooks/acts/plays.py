@@ -7,26 +7,27 @@ other is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import F, Value
-from django.db.models.functions import Greatest
 
 from csplaybooks.accounts.acts.record import require_aware, timeline_entry, write_timeline
 from csplaybooks.accounts.models import Account, TeamMember
 from csplaybooks.playbooks.acts.moving import (
     Answers,
+    Seen,
     act_on_plays,
     call_off_clocks,
     choice,
+    end_offers,
     finish_clocks,
     fresh_clocks,
     words,
 )
+from csplaybooks.playbooks.acts.notices import tell_assigned
 from csplaybooks.playbooks.intervals import Move
 from csplaybooks.playbooks.models import (
     Clock,
@@ -40,6 +41,7 @@ from csplaybooks.playbooks.models import (
     State,
     Touch,
 )
+from csplaybooks.playbooks.people import require_roles
 from csplaybooks.playbooks.pipeline.opening import Opening, build_plays, save_plays
 from csplaybooks.playbooks.pokes import poke
 
@@ -83,17 +85,39 @@ def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: da
 
 
 @transaction.atomic
-def assign_plays(*, play_ids: Iterable[int], owner_id: int, now: datetime, actor: Any = None) -> Answers:
+def assign_plays(
+    *, play_ids: Iterable[int], owner_id: int, now: datetime, actor: Any = None, seen: Seen = None
+) -> Answers:
     """Make a team member the owner and holder of plays; a paused play stays paused, with its reason and wake-up date.
 
-    Raises ValidationError when the member has left.
+    Raises ValidationError when the member has left, or has no role by which they may own one of the plays.
+    """
+    return assign_each(owners=dict.fromkeys(play_ids, owner_id), now=now, actor=actor, seen=seen)
+
+
+@transaction.atomic
+def assign_each(
+    *,
+    owners: Mapping[int, int],
+    now: datetime,
+    why: Mapping[int, str] | None = None,
+    actor: Any = None,
+    seen: Seen = None,
+) -> Answers:
+    """Assign plays, each to an owner of its own (member id by play id); see `assign_plays`.
+
+    `why` are reasons for the timeline, by play id.
     """
     # Locked, so that nobody who leaves at this moment is given work.
-    owner = TeamMember.objects.active().select_for_update(no_key=True).filter(pk=owner_id).first()
-    if owner is None:
+    there = TeamMember.objects.active().select_for_update(no_key=True).filter(pk__in=set(owners.values()))
+    members = {member.pk: member for member in there.order_by("pk")}
+    if not members.keys() >= set(owners.values()):
         raise ValidationError({"owner": "This team member has left, or never was."})
+    to = {play_id: members[owner_id] for play_id, owner_id in owners.items()}
+    require_roles(to)
 
     def move(play: Play) -> Move:
+        owner = to[play.pk]
         if play.state == State.PAUSED:
             return Move(play.pk, Stage(play.stage), State.PAUSED, owner.pk, None, Interval.HeldBy.CUSTOMER)
         stage = Stage.OWNED if play.stage == Stage.ROUTED else Stage(play.stage)
@@ -103,18 +127,23 @@ def assign_plays(*, play_ids: Iterable[int], owner_id: int, now: datetime, actor
         Play.objects.filter(pk__in=[play.pk for play in plays]).update(tray_at=None)
         _carry_pauses_on([play.pk for play in plays if play.state == State.PAUSED])
         fresh_clocks(plays, now)
+        tell_assigned(plays, owners, now=now, actor=actor, why=why)
         poke("work")
 
-    return act_on_plays("assign", play_ids, move, lambda play: f"Assigned to {owner.name}", now, actor, after=after)
+    def text(play: Play) -> str:
+        reason = (why or {}).get(play.pk)
+        return f"Assigned to {to[play.pk].name}" + (f": {reason}" if reason else "")
+
+    return act_on_plays("assign", owners, move, text, now, actor, after=after, seen=seen)
 
 
-def start_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -> Answers:
+def start_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None, seen: Seen = None) -> Answers:
     """Take plays up: from owned to running."""
 
     def move(play: Play) -> Move:
         return _stay(play, stage=Stage.RUNNING)
 
-    return act_on_plays("start", play_ids, move, lambda play: "Started", now, actor)
+    return act_on_plays("start", play_ids, move, lambda play: "Started", now, actor, seen=seen)
 
 
 def log_touch(
@@ -179,7 +208,13 @@ def log_touch(
 
 
 def pause_plays(
-    *, play_ids: Iterable[int], reason: str, now: datetime, wakes_at: datetime | None = None, actor: Any = None
+    *,
+    play_ids: Iterable[int],
+    reason: str,
+    now: datetime,
+    wakes_at: datetime | None = None,
+    actor: Any = None,
+    seen: Seen = None,
 ) -> Answers:
     """Pause plays until `wakes_at`, or until somebody resumes them; clocks stand meanwhile, the customer holds.
 
@@ -202,10 +237,10 @@ def pause_plays(
         )
         fresh_clocks(plays, now)
 
-    return act_on_plays("pause", play_ids, move, lambda play: f"Paused: {reason}", now, actor, after=after)
+    return act_on_plays("pause", play_ids, move, lambda play: f"Paused: {reason}", now, actor, after=after, seen=seen)
 
 
-def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -> Answers:
+def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None, seen: Seen = None) -> Answers:
     """Take paused plays up again where they stood; their clocks go on."""
 
     def move(play: Play) -> Move:
@@ -214,7 +249,7 @@ def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None) -
     def after(plays: Sequence[Play]) -> None:
         fresh_clocks(plays, now)
 
-    return act_on_plays("resume", play_ids, move, lambda play: "Resumed", now, actor, after=after)
+    return act_on_plays("resume", play_ids, move, lambda play: "Resumed", now, actor, after=after, seen=seen)
 
 
 #: The act that leads to each outcome.
@@ -228,7 +263,7 @@ _CLOSING = {
 
 
 def close_plays(
-    *, play_ids: Iterable[int], outcome: str, now: datetime, reason: str = "", actor: Any = None
+    *, play_ids: Iterable[int], outcome: str, now: datetime, reason: str = "", actor: Any = None, seen: Seen = None
 ) -> Answers:
     """Close plays with an outcome. Raises ValidationError for a decline without a reason, or an unknown outcome.
 
@@ -254,11 +289,12 @@ def close_plays(
         finish_clocks(plays, Clock.Target.CLOSED, now, now)
         call_off_clocks(plays, now)
         # Only what expires can still be on offer.
-        waiting = Handoff.objects.filter(play__in=plays, answer=Handoff.Answer.WAITING)
-        waiting.update(answer=Handoff.Answer.EXPIRED, answered_at=Greatest(F("offered_at"), Value(now)))
+        end_offers(plays, Handoff.Answer.EXPIRED)
 
     text = Outcome(outcome).label + (f": {reason}" if reason else "")
-    return act_on_plays(_CLOSING[Outcome(outcome)], play_ids, move, lambda play: text, now, actor, after=after)
+    return act_on_plays(
+        _CLOSING[Outcome(outcome)], play_ids, move, lambda play: text, now, actor, after=after, seen=seen
+    )
 
 
 def _carry_pauses_on(play_ids: Sequence[int]) -> None:

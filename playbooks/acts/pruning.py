@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from csplaybooks.accounts.acts.record import require_aware
 from csplaybooks.conf import company_time_zone, csplaybooks_settings
 from csplaybooks.playbooks.leases import due, holding
-from csplaybooks.playbooks.models import Match, MatchStep, Round, Run
+from csplaybooks.playbooks.models import Delivery, Match, MatchStep, Round, Run
 from csplaybooks.playbooks.reach import days_needed
 from csplaybooks.signals.acts.pruning import PrunedEvents, prune_batches, prune_events, prune_refused_items
 from csplaybooks.signals.acts.pruning.events import BATCH
@@ -35,6 +35,9 @@ SLOW_STEPS_EVERY = timedelta(hours=1)
 #: How long django-q2's records of our tasks are kept: of successes, where a site keeps them at all, and of failures.
 TASKS_KEPT = timedelta(days=30)
 
+#: How long the words of mails are kept that went, or will not go; that they did is told for good.
+MAILS_KEPT = timedelta(days=90)
+
 #: Runs are kept for this much longer than what they looked at: the first one that can be replayed needs the one before
 #: it, to tell which news dated ahead came due in between.
 RUNS_KEPT_LONGER = timedelta(days=1)
@@ -44,8 +47,8 @@ def prune_a_little(*, now: datetime) -> int:
     """What the sweep does once a minute; answers how many rows went. What somebody else prunes it leaves to them.
 
     At most 5,000 refused items, 5,000 signals or readings, 5,000 intake batches and 5,000 readiness scores; once an
-    hour at most 5,000 runs and 5,000 records of tasks besides. So a site that takes in more than seven million items a
-    day calls `csplaybooks_prune` as well.
+    hour at most 5,000 runs, 5,000 records of tasks and the words of 5,000 mails besides. So a site that takes in more
+    than seven million items a day calls `csplaybooks_prune` as well.
     """
     pruned = prune_refused_items(now=now)
     events = prune_next_events(now=now, wait=False)
@@ -55,6 +58,7 @@ def prune_a_little(*, now: datetime) -> int:
     pruned += prune_next_scores(now=now, wait=False)
     if due(f"{LEASE}_runs", SLOW_STEPS_EVERY, now):
         pruned += prune_next_runs(now=now, wait=False) + prune_next_tasks(now=now, wait=False)
+        pruned += prune_next_mails(now=now, wait=False)
     return pruned
 
 
@@ -145,6 +149,30 @@ def prune_next_runs(*, now: datetime, until: datetime | None = None, limit: int 
         rounds = Round.objects.filter(~Exists(Run.objects.filter(round=OuterRef("pk"))), finished_at__lt=before)
         delete_these(Round, list(rounds.order_by("pk").values_list("pk", flat=True)[:limit]))
     return len(ids)
+
+
+def spent_mails(now: datetime) -> QuerySet[Delivery]:
+    """Mails to the team that went, or will not go, long ago, and still have their words.
+
+    What went to customers stays: its draft tells what they read.
+    """
+    over = [Delivery.State.SENT, Delivery.State.CANCELLED, Delivery.State.SUPPRESSED]
+    rows: QuerySet[Delivery] = Delivery.objects.filter(state__in=over, queued_at__lt=now - MAILS_KEPT).exclude(body="")
+    return rows.exclude(kind=Delivery.Kind.DRAFT).order_by("pk")
+
+
+def prune_next_mails(*, now: datetime, limit: int = BATCH, wait: bool = True) -> int:
+    """Empty the words of the next mails that have had their time; answers how many. As above."""
+    require_aware(now=now)
+    # Asked before the lease: nearly always there is nothing.
+    if not spent_mails(now).exists():
+        return 0
+    with holding(LEASE, now, wait=wait) as lease:
+        if lease is None:
+            return 0
+        ids = list(spent_mails(now).values_list("pk", flat=True)[:limit])
+        done: int = Delivery.objects.filter(pk__in=ids).update(body="")
+    return done
 
 
 def spent_tasks(now: datetime) -> QuerySet[Any]:

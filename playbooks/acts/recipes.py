@@ -13,12 +13,12 @@ from django.db.models import F
 
 from csplaybooks.accounts.acts.errors import Conflict
 from csplaybooks.accounts.acts.record import acting_user, record_changes, timeline_entry, write_timeline
-from csplaybooks.accounts.models import Plan, Product
+from csplaybooks.accounts.models import Feature, Plan, Product
 from csplaybooks.playbooks.document import DocumentError, names_used, read_document
 from csplaybooks.playbooks.files import file_name, read_files, read_texts
 from csplaybooks.playbooks.measures import measures
 from csplaybooks.playbooks.measures.strengths import weak_groups
-from csplaybooks.playbooks.models import Playbook, PlaybookVersion, Trigger
+from csplaybooks.playbooks.models import Calendar, Playbook, PlaybookVersion, Trigger
 from csplaybooks.playbooks.reach import faults
 from csplaybooks.signals.horizon import pruned_before
 from csplaybooks.signals.models import Meter, SignalType
@@ -65,7 +65,7 @@ class OutOfReach(DocumentError):
 
 
 def check_names(document: Mapping[str, Any]) -> None:
-    """Raise `DocumentError` for every signal type, meter, product or plan of a document that there is not.
+    """Raise `DocumentError` for each signal type, meter, product, plan, calendar, feature of a document that is not.
 
     And for every group of conditions that is weak alone, with the strengths of the catalogue; one query for each table.
     """
@@ -78,6 +78,8 @@ def check_names(document: Mapping[str, Any]) -> None:
         ("meter", names.meters, meters),
         ("product", names.products, _keys(Product, names.products)),
         ("plan", names.plans, _keys(Plan, names.plans)),
+        ("calendar", names.calendars, _keys(Calendar, names.calendars)),
+        ("feature", names.features, _keys(Feature, names.features)),
     ):
         errors += [(path, f"there is no {what} {key}") for key, path in wanted.items() if key not in there]
     errors += weak_groups(document, measures(), signal_types=signal_types, meters=meters)
@@ -89,7 +91,7 @@ def _strengths(model: type[SignalType] | type[Meter], wanted: Iterable[str]) -> 
     return dict(model.objects.filter(key__in=list(wanted)).order_by().values_list("key", "strength"))
 
 
-def _keys(model: type[Product] | type[Plan], wanted: Iterable[str]) -> set[str]:
+def _keys(model: type[Product] | type[Plan] | type[Calendar] | type[Feature], wanted: Iterable[str]) -> set[str]:
     return set(model.objects.filter(key__in=list(wanted)).order_by().values_list("key", flat=True))
 
 

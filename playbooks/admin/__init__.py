@@ -2,6 +2,36 @@
 
 from __future__ import annotations
 
-from csplaybooks.playbooks.admin import calendars, clocks, matches, parts, plays, recipes, runs, verdicts
+from csplaybooks.playbooks.admin import (
+    calendar_uses,
+    calendars,
+    clocks,
+    deliveries,
+    drafts,
+    holidays,
+    leaving,
+    matches,
+    notices,
+    parts,
+    plays,
+    recipes,
+    runs,
+    verdicts,
+)
 
-__all__ = ["calendars", "clocks", "matches", "parts", "plays", "recipes", "runs", "verdicts"]
+__all__ = [
+    "calendar_uses",
+    "calendars",
+    "clocks",
+    "deliveries",
+    "drafts",
+    "holidays",
+    "leaving",
+    "matches",
+    "notices",
+    "parts",
+    "plays",
+    "recipes",
+    "runs",
+    "verdicts",
+]

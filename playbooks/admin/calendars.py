@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 
 from csplaybooks.accounts.admin.record import story_of
@@ -20,6 +23,7 @@ from csplaybooks.admin_base import (
     ReadOnlyAdmin,
     VersionedForm,
     by,
+    filled_filter,
     link_to,
     see_also,
     shown,
@@ -32,7 +36,7 @@ from csplaybooks.playbooks.acts.calendars import (
     delete_calendars,
     make_calendar,
 )
-from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay
+from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, HolidayImport
 
 WEEKDAYS = tuple(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")))
 
@@ -104,19 +108,29 @@ class BlockInline(BaseInline):
 
 
 class DayInline(BaseInline):
-    """Closed days and days with other hours; those of earlier years stand in their own list."""
+    """Closed days and days with other hours; those of earlier years, and imported ones, stand in their own list."""
 
     model = CalendarDay
     editable = True
     form = DayForm
-    fields = ("day", "start_minute", "end_minute", "name", "source")
-    readonly_fields = ("source",)
+    fields = ("day", "start_minute", "end_minute", "name")
     verbose_name = "day"
     verbose_name_plural = "other days (closed where no hours are given)"
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """From last year on."""
-        return super().get_queryset(request).filter(day__gte=shown_since())
+        """What people entered, from last year on."""
+        return super().get_queryset(request).filter(day__gte=shown_since(), imported=None)
+
+
+class ImportInline(BaseInline):
+    """What was imported of public holidays; their days stand on its own page."""
+
+    model = HolidayImport
+    fields = ("holidays", "source", "source_version", "imported_at")
+    readonly_fields = ("holidays",)
+    verbose_name = "import"
+    verbose_name_plural = "imported holidays"
+    holidays = shown("Holidays", link_to)
 
 
 class CalendarForm(VersionedForm):
@@ -154,8 +168,20 @@ class CalendarAdmin(ActAdmin):
     search_help_text = "A part of the name or of the key."
     fields = ("key", "name", "zone", "is_default")
     fixed_fields = ("key",)
-    inlines = (BlockInline, DayInline)
+    inlines = (BlockInline, DayInline, ImportInline)
+    change_form_template = "csplaybooks/admin/calendar_change_form.html"
     deletable = True
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        """The page, with a way to import public holidays."""
+        calendar = context.get("original")
+        holidays = self.admin_site.get_model_admin(HolidayImport)
+        if calendar is not None and holidays.has_add_permission(request):
+            name = f"admin:{HolidayImport._meta.app_label}_{HolidayImport._meta.model_name}_add"
+            context["import_holidays"] = (
+                f"{reverse(name, current_app=self.admin_site.name)}?{urlencode({'calendar': calendar.pk})}"
+            )
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def add_by_act(self, request: HttpRequest, form: Any, formsets: list[Any], now: datetime) -> Any:
         """Make the calendar with its hours."""
@@ -195,7 +221,7 @@ def _told(form: Any, formsets: list[Any]) -> dict[str, Any]:
 class HoursAdmin(ReadOnlyAdmin):
     """Hours of calendars; they are edited on the calendar's page."""
 
-    follows = ("calendar",)
+    follows: Sequence[str] = ("calendar",)
     calendar_link = shown("Calendar", lambda row: link_to(row.calendar), ordering="calendar__name")
     opens = shown("Opens", lambda row: time_of_day(row.start_minute), ordering="start_minute")
     closes = shown("Closes", lambda row: time_of_day(row.end_minute), ordering="end_minute")
@@ -216,12 +242,14 @@ class CalendarDayAdmin(HoursAdmin):
     """Closed days and days with other hours."""
 
     list_display = ("day", "opens", "closes", "name", "calendar_link")
-    list_filter = ("calendar",)
+    list_filter = ("calendar", ("imported", filled_filter("source", filled="imported", empty="entered")))
     date_hierarchy = "day"
     ordering = ("-day", "calendar", "start_minute")
     search_fields = ("name",)
     search_help_text = "A part of the day's name."
-    fields = ("calendar", "day", "opens", "closes", "name", "source")
+    follows = ("calendar", "imported")
+    fields = ("calendar", "day", "opens", "closes", "name", "source", "import_link")
+    import_link = shown("Import", lambda row: link_to(row.imported))
 
 
 see_also(Calendar, CalendarDay, by("calendar"), "All other days")

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, by, filled_filter, link_to, see_also, shown
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from csplaybooks.admin_base import (
+    CappedPaginator,
+    ReadOnlyAdmin,
+    by,
+    confirmed,
+    filled_filter,
+    is_answered,
+    link_to,
+    see_also,
+    shown,
+)
+from csplaybooks.playbooks.acts.clocks import excuse_breaches
 from csplaybooks.playbooks.models import Clock, ClockEvent, Play
 
 #: Above this many hours, whole days are told in days, where every hour counts: a working day is no 24 hours.
 MOST_HOURS = 72
+
+#: The most clocks that are excused at once, and the most refusals that are told one by one.
+MOST_CLOCKS = 1000
+MOST_REFUSALS = 20
 
 
 def promised(seconds: int, hours: str = Clock.Hours.WORKING) -> str:
@@ -23,11 +44,18 @@ def promised(seconds: int, hours: str = Clock.Hours.WORKING) -> str:
     return " ".join(parts)
 
 
+class ExcuseForm(forms.Form):
+    """Why a broken promise is excused."""
+
+    reason = forms.CharField(max_length=500, help_text="It stands on the timeline, and on the clock.")
+
+
 @admin.register(Clock)
 class ClockAdmin(ReadOnlyAdmin):
-    """The promises on plays, and how each stands."""
+    """The promises on plays, and how each stands. To excuse one that was broken is an action."""
 
     on_front_page = True
+    actions = ("excuse",)
     list_display = ("target", "play_link", "state", "due_at", "promise")
     play_link = shown("Play", lambda clock: link_to(clock.play))
     list_filter = (
@@ -35,8 +63,9 @@ class ClockAdmin(ReadOnlyAdmin):
         "target",
         "hours",
         ("breached_at", filled_filter("promise", filled="broken", empty="not broken")),
+        ("excused_at", filled_filter("excuse", filled="excused", empty="not excused")),
     )
-    follows = ("play__playbook", "play__account")
+    follows = ("play__playbook", "play__account", "calendar", "excused_by")
     search_fields = ("play__account__name",)
     search_help_text = "A part of the account's name."
     fields = (
@@ -47,7 +76,10 @@ class ClockAdmin(ReadOnlyAdmin):
         "promise",
         "hours",
         "calendar",
+        "zone",
+        "follows_owner",
         "warn_percents",
+        "ladder",
         "started_at",
         "due_at",
         "next_event_at",
@@ -56,24 +88,65 @@ class ClockAdmin(ReadOnlyAdmin):
         "breached_at",
         "noticed_at",
         "excused_at",
+        "excused_by",
+        "excuse_reason",
     )
     ordering = ("-pk",)
     paginator = CappedPaginator
     promise = shown(
         "Promised within", lambda clock: promised(clock.promised_seconds, clock.hours), ordering="promised_seconds"
     )
+    ladder = shown(
+        "Ladder, after the breach",
+        lambda clock: ", ".join(promised(seconds, clock.hours) for seconds in clock.escalation_waits),
+    )
+
+    def has_excuse_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may excuse the broken promises that they see."""
+        return request.user.has_perm("csplaybooks_playbooks.excuse_clock")
+
+    @admin.action(description="Excuse the selected broken promises", permissions=["excuse"])
+    def excuse(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Excuse breaches, once the person has said why; tells of each that there was nothing to excuse on."""
+        clocks = {clock.pk: clock for clock in queryset[: MOST_CLOCKS + 1]}
+        if len(clocks) > MOST_CLOCKS:
+            self.message_user(request, f"Choose at most {MOST_CLOCKS:,} clocks at once.", messages.ERROR)
+            return None
+        form = ExcuseForm(request.POST if is_answered(request) else None)
+        asked = confirmed(
+            self,
+            request,
+            queryset,
+            label="Excuse",
+            warning="The breach stays written and the promise broken; who reads it sees why. Nobody is told any more.",
+            form=form,
+        )
+        if asked:
+            return asked
+        answers = excuse_breaches(
+            clock_ids=clocks, reason=form.cleaned_data["reason"], now=timezone.now(), actor=request.user
+        )
+        refused = {pk: why for pk, why in answers.items() if why is not None}
+        if done := len(answers) - len(refused):
+            excused = "1 broken promise was" if done == 1 else f"{done:,} broken promises were"
+            self.message_user(request, f"{excused} excused.", messages.SUCCESS)
+        for pk, why in list(refused.items())[:MOST_REFUSALS]:
+            self.message_user(request, f"{clocks[pk]}: {why}", messages.WARNING)
+        if (more := len(refused) - MOST_REFUSALS) > 0:
+            self.message_user(request, f"{more:,} more were not excused.", messages.WARNING)
+        return None
 
 
 @admin.register(ClockEvent)
 class ClockEventAdmin(ReadOnlyAdmin):
     """Warnings, breaches and escalations."""
 
-    list_display = ("__str__", "play", "due_at", "holder")
+    list_display = ("__str__", "play", "due_at", "holder", "told")
     list_filter = ("kind",)
-    follows = ("clock__play__playbook", "clock__play__account", "holder")
+    follows = ("clock__play__playbook", "clock__play__account", "holder", "told")
     search_fields = ("clock__play__account__name",)
     search_help_text = "A part of the account's name."
-    fields = ("clock", "play", "kind", "level", "due_at", "noticed_at", "holder")
+    fields = ("clock", "play", "kind", "level", "due_at", "noticed_at", "holder", "told")
     ordering = ("-pk",)
     paginator = CappedPaginator
     play = shown("Play", lambda event: link_to(event.clock.play))

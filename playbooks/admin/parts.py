@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.models import AnonymousUser
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest, HttpResponse
 
@@ -25,9 +24,10 @@ from csplaybooks.admin_base import (
     shown,
     table_of,
 )
+from csplaybooks.playbooks.admin.handoff_report import HandoffReportPage
 from csplaybooks.playbooks.admin.play_acts import buttons
+from csplaybooks.playbooks.handover import readable_context
 from csplaybooks.playbooks.models import Credit, Handoff, Interval, Pause, Play, PlayStep, Touch
-from csplaybooks.playbooks.quotes import words_of
 
 #: What the label of a play reads.
 _PLAY = ("play__playbook", "play__account")
@@ -39,18 +39,20 @@ _HANDED_OVER = {
     "worth_minor": "Worth",
     "worked_out": "How it was worked out",
     "people": "Whom to talk to",
+    "wins": "Wins so far",
+    "usage": "Usage",
+    "review": "Last review",
     "findings": "Open findings",
+    "plans": "What they hold",
+    "mrr_minor": "Monthly revenue now",
+    "renewal_on": "Renews on",
     "note": "Note",
 }
 
 
-#: What of it is for those who may see such things of the account.
-_NEEDS = {"people": "view_champion", "findings": "view_finding"}
-
-
 def _handed_over(context: Mapping[str, Any]) -> Any:
     """What went with an offer, frozen when it was made; a line for each thing that there was to say."""
-    told = {**context, "worth_minor": money(context.get("worth_minor"))}
+    told = {**context, **{name: money(context.get(name)) for name in ("worth_minor", "mrr_minor")}}
     lines = ((label, told.get(key)) for key, label in _HANDED_OVER.items())
     return table_of(
         ("", ""), ((label, lines_of(said) if isinstance(said, list) else said) for label, said in lines if said)
@@ -72,10 +74,10 @@ class PartAdmin(ReadOnlyAdmin):
 class PlayStepAdmin(PartAdmin):
     """The next steps of plays."""
 
-    list_display = ("text", "play_link", "kind", "done_at", "done_by")
-    list_filter = ("kind", ("done_at", filled_filter("progress", filled="done", empty="to do")))
+    list_display = ("text", "play_link", "kind", "state", "due_at", "done_at", "done_by")
+    list_filter = ("state", "kind")
     follows = (*_PLAY, "done_by")
-    fields = ("play", "number", "kind", "text", "done_at", "done_by")
+    fields = ("play", "number", "kind", "text", "state", "began_at", "due_at", "done_at", "done_by", "note", "settings")
 
 
 @admin.register(Interval)
@@ -119,11 +121,11 @@ class TouchAdmin(PartAdmin):
     """Contacts made on plays."""
 
     on_front_page = True
-    list_display = ("play_link", "channel", "direction", "by_member", "at", "note")
+    list_display = ("play_link", "channel", "direction", "by_member", "at", "origin", "note")
     list_display_links = ("channel",)
-    list_filter = ("channel", "direction", "by_member")
-    follows = (*_PLAY, "by_member")
-    fields = ("play", "account", "channel", "direction", "by_member", "at", "note")
+    list_filter = ("channel", "direction", "origin", "by_member")
+    follows = (*_PLAY, "by_member", "signal__type")
+    fields = ("play", "account", "channel", "direction", "by_member", "at", "origin", "signal", "note")
 
 
 class SellerFilter(VisibleRelatedFilter):
@@ -136,7 +138,7 @@ class SellerFilter(VisibleRelatedFilter):
 
 
 @admin.register(Handoff)
-class HandoffAdmin(PartAdmin):
+class HandoffAdmin(HandoffReportPage, PartAdmin):
     """Plays offered by one member to another."""
 
     on_front_page = True
@@ -179,16 +181,7 @@ class HandoffAdmin(PartAdmin):
         """The offer, with what went with it as far as the person may see the account and such things now."""
         offer: Any = super().get_object(request, *args, **kwargs)
         if offer is not None:
-            here = Account.objects.visible_to(request.user).filter(pk=offer.play.account_id).exists()
-            hidden = {
-                name
-                for name, right in _NEEDS.items()
-                if not here or not request.user.has_perm(f"csplaybooks_accounts.{right}")
-            }
-            offer.context_seen = {name: said for name, said in offer.context.items() if name not in hidden}
-            told = words_of(request.user if here else AnonymousUser(), offer.play.evidence)
-            if told != words_of(None, offer.play.evidence):
-                offer.context_seen["found"] = list(told)
+            offer.context_seen = readable_context(request.user, offer)
         return offer
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,7 @@ from django.utils import timezone
 
 from csplaybooks.accounts.admin.show import MomentField
 from csplaybooks.accounts.models import TeamMember
+from csplaybooks.playbooks.acts.claiming import claim_plays, release_plays
 from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays, refuse_plays, take_back_plays
 from csplaybooks.playbooks.acts.moving import Answers
 from csplaybooks.playbooks.acts.plays import (
@@ -29,14 +31,17 @@ from csplaybooks.playbooks.acts.plays import (
     resume_plays,
     start_plays,
 )
+from csplaybooks.playbooks.acts.steps import finish_steps
 from csplaybooks.playbooks.models import Outcome, Play, Touch
-from csplaybooks.playbooks.moves import possible
+from csplaybooks.playbooks.moves import MOVES, Rights, possible
 
 #: The most plays one act takes at once, and the most refusals it tells one by one.
 MOST_PLAYS = 1000
 MOST_REFUSALS = 20
 
 TEMPLATE = "csplaybooks/admin/act.html"
+
+_PLAY_AND_VERSION = re.compile(r"([0-9]{1,19}):([0-9]{1,19})")
 
 
 class AskForm(forms.Form):
@@ -106,6 +111,12 @@ class ReasonForm(AskForm):
     reason = forms.CharField(max_length=500, required=False)
 
 
+class NoteForm(AskForm):
+    """What came of it, if there is something to say."""
+
+    note = forms.CharField(max_length=500, required=False)
+
+
 class GivenReasonForm(AskForm):
     """Why."""
 
@@ -114,20 +125,29 @@ class GivenReasonForm(AskForm):
 
 @dataclass(frozen=True)
 class PlayAct:
-    """One act on plays: how it is named, what it asks for (None: nothing), and how it is called.
+    """One act on plays: how it is named, what it asks for (None: nothing), and how it is called: with what was asked
+    for, and with the arguments that all acts share.
 
-    `verb` is its name in the table of moves, `label` stands on its button and `menu` among the actions of the list.
-    An act that `ends` closes the play. `permission` names who may: `work` on plays, or `assign` them.
+    `verb` is its name in the table of moves, which says whose it is; `menu` stands among the actions of the list. An
+    act that `ends` closes the play.
     """
 
     verb: str
-    label: str
     menu: str
     done: str
     form: type[AskForm] | None
-    call: Callable[[HttpRequest, list[int], Mapping[str, Any], datetime], Answers]
+    call: Callable[[Mapping[str, Any], Mapping[str, Any]], Answers]
     ends: bool = False
-    permission: str = "work"
+
+    @property
+    def label(self) -> str:
+        """What stands on its button."""
+        return MOVES[self.verb].label
+
+    @property
+    def permission(self) -> str:
+        """Of which of the page's questions for a permission it is: `assign` plays, or `work` them."""
+        return "assign" if MOVES[self.verb].permission == "assign_play" else "work"
 
     @property
     def action(self) -> str:
@@ -135,90 +155,106 @@ class PlayAct:
         return f"{self.verb}_plays"
 
 
-def _assign(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    return assign_plays(play_ids=ids, owner_id=data["owner"].pk, now=now, actor=request.user)
+def _assign(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return assign_plays(owner_id=data["owner"].pk, **how)
 
 
-def _start(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    return start_plays(play_ids=ids, now=now, actor=request.user)
+def _claim(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return claim_plays(**how)
 
 
-def _touch(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    member = TeamMember.objects.filter(user=request.user.pk).first()
+def _release(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return release_plays(reason=data["reason"], **how)
+
+
+def _start(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return start_plays(**how)
+
+
+def _touch(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    member = TeamMember.objects.filter(user=how["actor"].pk).first()
+    # The contact was made, whoever moved the play meanwhile.
+    how = {name: value for name, value in how.items() if name != "seen"}
     return log_touch(
-        play_ids=ids,
         channel=data["channel"],
         direction=data["direction"],
         at=data["at"],
         note=data["note"],
         by_member_id=member and member.pk,
-        now=now,
-        actor=request.user,
+        **how,
     )
 
 
-def _pause(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    return pause_plays(play_ids=ids, reason=data["reason"], wakes_at=data["wakes_at"], now=now, actor=request.user)
+def _pause(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return pause_plays(reason=data["reason"], wakes_at=data["wakes_at"], **how)
 
 
-def _resume(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    return resume_plays(play_ids=ids, now=now, actor=request.user)
+def _resume(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return resume_plays(**how)
 
 
-def _offer(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    return offer_plays(play_ids=ids, to_id=data["to"].pk, note=data["note"], now=now, actor=request.user)
+def _offer(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return offer_plays(to_id=data["to"].pk, note=data["note"], **how)
 
 
-def _accept(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    return accept_plays(play_ids=ids, now=now, actor=request.user)
+def _accept(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return accept_plays(**how)
 
 
-def _refuse(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    return refuse_plays(play_ids=ids, reason=data["reason"], now=now, actor=request.user)
+def _refuse(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return refuse_plays(reason=data["reason"], **how)
 
 
-def _take_back(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-    return take_back_plays(play_ids=ids, reason=data["reason"], now=now, actor=request.user)
+def _take_back(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return take_back_plays(reason=data["reason"], **how)
 
 
-def _close(outcome: Outcome) -> Callable[[HttpRequest, list[int], Mapping[str, Any], datetime], Answers]:
-    def close(request: HttpRequest, ids: list[int], data: Mapping[str, Any], now: datetime) -> Answers:
-        return close_plays(play_ids=ids, outcome=outcome, reason=data["reason"], now=now, actor=request.user)
+def _step(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return finish_steps(note=data["note"], **how)
+
+
+def _skip_step(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+    return finish_steps(note=data["reason"], skip=True, **how)
+
+
+def _close(outcome: Outcome) -> Callable[[Mapping[str, Any], Mapping[str, Any]], Answers]:
+    def close(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
+        return close_plays(outcome=outcome, reason=data["reason"], **how)
 
     return close
 
 
-def _ending(verb: str, label: str, outcome: Outcome, form: type[AskForm] = ReasonForm) -> PlayAct:
-    first, *rest = label.split(" ", 1)
+def _ending(verb: str, outcome: Outcome, form: type[AskForm] = ReasonForm) -> PlayAct:
+    first, *rest = MOVES[verb].label.split(" ", 1)
     menu = " ".join([first, "selected plays", *rest])
-    return PlayAct(verb, label, menu, outcome.label.lower(), form, _close(outcome), ends=True)
+    return PlayAct(verb, menu, outcome.label.lower(), form, _close(outcome), ends=True)
 
 
 #: In the order of the menu.
 PLAY_ACTS = (
-    PlayAct("assign", "Assign", "Assign selected plays", "assigned", AssignForm, _assign, permission="assign"),
-    PlayAct("start", "Start", "Start selected plays", "started", None, _start),
-    PlayAct("touch", "Log a contact", "Log a contact on selected plays", "contact logged", TouchForm, _touch),
-    PlayAct("pause", "Pause", "Pause selected plays", "paused", PauseForm, _pause),
-    PlayAct("resume", "Resume", "Resume selected plays", "resumed", None, _resume),
-    PlayAct("offer", "Offer", "Offer selected plays", "offered", OfferForm, _offer),
-    PlayAct("accept", "Accept the offer", "Accept the offers of selected plays", "offer accepted", None, _accept),
-    PlayAct(
-        "refuse", "Refuse the offer", "Refuse the offers of selected plays", "offer refused", GivenReasonForm, _refuse
-    ),
-    PlayAct(
-        "take_back", "Take back", "Take back the offers of selected plays", "offer taken back", ReasonForm, _take_back
-    ),
-    _ending("win", "Mark as won", Outcome.WON),
-    _ending("lose", "Mark as lost", Outcome.LOST),
-    _ending("decline", "Decline", Outcome.DECLINED, form=GivenReasonForm),
-    _ending("withdraw", "Withdraw", Outcome.WITHDRAWN),
+    PlayAct("assign", "Assign selected plays", "assigned", AssignForm, _assign),
+    PlayAct("claim", "Claim selected plays", "claimed", None, _claim),
+    PlayAct("release", "Release selected plays", "released", GivenReasonForm, _release),
+    PlayAct("start", "Start selected plays", "started", None, _start),
+    PlayAct("touch", "Log a contact on selected plays", "contact logged", TouchForm, _touch),
+    PlayAct("pause", "Pause selected plays", "paused", PauseForm, _pause),
+    PlayAct("resume", "Resume selected plays", "resumed", None, _resume),
+    PlayAct("offer", "Offer selected plays", "offered", OfferForm, _offer),
+    PlayAct("accept", "Accept the offers of selected plays", "offer accepted", None, _accept),
+    PlayAct("refuse", "Refuse the offers of selected plays", "offer refused", GivenReasonForm, _refuse),
+    PlayAct("take_back", "Take back the offers of selected plays", "offer taken back", ReasonForm, _take_back),
+    PlayAct("step", "Do the step of selected plays", "step done", NoteForm, _step),
+    PlayAct("skip_step", "Skip the step of selected plays", "step skipped", GivenReasonForm, _skip_step),
+    _ending("win", Outcome.WON),
+    _ending("lose", Outcome.LOST),
+    _ending("decline", Outcome.DECLINED, form=GivenReasonForm),
+    _ending("withdraw", Outcome.WITHDRAWN),
 )
 
 
-def acts_on(play: Play, viewer: Any) -> list[PlayAct]:
-    """The acts that a person may do on a play as it stands."""
-    verbs = set(possible(play, viewer))
+def acts_on(play: Play, viewer: Any, now: datetime) -> list[PlayAct]:
+    """The acts that a person may do at a moment, on a play as it stands."""
+    verbs = set(possible(play, Rights.of(viewer, now)))
     return [act for act in PLAY_ACTS if act.verb in verbs]
 
 
@@ -229,10 +265,11 @@ def buttons(page: Any, request: HttpRequest, play: Play, verbs: Collection[str] 
     """
     return {
         "acted": play,
+        "seen": _versions([play]),
         "acts_at": reverse(f"admin:{Play._meta.app_label}_play_changelist"),
         "acts": [
             act
-            for act in acts_on(play, request.user)
+            for act in acts_on(play, request.user, timezone.now())
             if (verbs is None or act.verb in verbs) and getattr(page, f"has_{act.permission}_permission")(request)
         ],
     }
@@ -268,7 +305,8 @@ def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[An
             return _ask(act, page, request, form, plays)
         data = form.cleaned_data
     try:
-        answers = act.call(request, list(plays), data, timezone.now())
+        how = {"play_ids": list(plays), "now": timezone.now(), "actor": request.user, "seen": _seen(request, plays)}
+        answers = act.call(data, how)
     except ValidationError as refusal:
         if form is None:
             page.message_user(request, " ".join(refusal.messages), messages.ERROR)
@@ -282,6 +320,18 @@ def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[An
         seen = Play.objects.visible_to(request.user).filter(pk__in=plays).exists()
         return HttpResponseRedirect(_whence(request, plays) if seen else request.get_full_path())
     return None
+
+
+def _versions(plays: Iterable[Play]) -> str:
+    """The versions of plays as a page carries them: an act on it is refused where somebody was first."""
+    return ",".join(f"{play.pk}:{play.version}" for play in plays)
+
+
+def _seen(request: HttpRequest, plays: Mapping[int, Play]) -> dict[int, int]:
+    """The version in which the person saw each play; of what no page has shown, the one it has now."""
+    pairs = (_PLAY_AND_VERSION.fullmatch(pair) for pair in request.POST.get("seen", "").split(",")[:MOST_PLAYS])
+    shown = {int(pair[1]): int(pair[2]) for pair in pairs if pair is not None}
+    return {pk: min(shown.get(pk, play.version), play.version) for pk, play in plays.items()}
 
 
 def _from_play(request: HttpRequest, plays: Mapping[int, Play]) -> bool:
@@ -308,6 +358,8 @@ def _ask(act: PlayAct, page: Any, request: HttpRequest, form: Any, plays: Mappin
         "checkbox": ACTION_CHECKBOX_NAME,
         "select_across": request.POST.get("select_across", "0"),
         "from_play": "from_play" in request.POST,
+        # Whoever looked first at the play's own page has seen it there.
+        "seen": request.POST.get("seen") or _versions(plays.values()),
         "whence": _whence(request, plays),
     }
     request.current_app = page.admin_site.name

@@ -32,8 +32,11 @@ from csplaybooks.admin_base import (
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
 from csplaybooks.playbooks.admin.clocks import promised
+from csplaybooks.playbooks.admin.drafts import DraftInline
 from csplaybooks.playbooks.admin.matches import STUCK, Evidence, Retry
 from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, as_action, buttons
+from csplaybooks.playbooks.admin.routing import assign_by_routing
+from csplaybooks.playbooks.admin.whose_time import WhoseTimePage
 from csplaybooks.playbooks.models import (
     Clock,
     Handoff,
@@ -85,7 +88,7 @@ class ClockInline(BaseInline):
     """What was promised."""
 
     model = Clock
-    fields = ("target", "state", "promise", "hours", "started_at", "due_at", "breached_at", "done_at")
+    fields = ("target", "state", "promise", "hours", "started_at", "due_at", "breached_at", "excused_at", "done_at")
     readonly_fields = ("promise",)
     promise = shown("Promised within", lambda clock: promised(clock.promised_seconds, clock.hours))
     show_change_link = True
@@ -96,7 +99,8 @@ class StepInline(BaseInline):
 
     model = PlayStep
     follows = ("done_by",)
-    fields = ("number", "kind", "text", "done_at", "done_by")
+    fields = ("number", "kind", "text", "state", "due_at", "done_at", "done_by", "note")
+    ordering = ("number",)
 
 
 class TouchInline(BaseInline):
@@ -104,7 +108,7 @@ class TouchInline(BaseInline):
 
     model = Touch
     follows = ("by_member",)
-    fields = ("at", "channel", "direction", "by_member", "note")
+    fields = ("at", "channel", "direction", "by_member", "origin", "note")
 
 
 class HandoffInline(BaseInline):
@@ -125,7 +129,7 @@ class IntervalInline(BaseInline):
 
 
 @admin.register(Play)
-class PlayAdmin(Export, Evidence, Retry, ActAdmin):
+class PlayAdmin(WhoseTimePage, Export, Evidence, Retry, ActAdmin):
     """Plays. They move by acts alone, so the page of a play is read-only."""
 
     form = PlayForm
@@ -148,8 +152,8 @@ class PlayAdmin(Export, Evidence, Retry, ActAdmin):
     search_help_text = "A part of the account's name, or an external id."
     autocomplete_fields = ("account",)
     paginator = CappedPaginator
-    inlines = (ClockInline, StepInline, TouchInline, HandoffInline, IntervalInline)
-    actions = (*(as_action(act) for act in PLAY_ACTS), "retry", "export_csv")
+    inlines = (ClockInline, StepInline, DraftInline, TouchInline, HandoffInline, IntervalInline)
+    actions = (*(as_action(act) for act in PLAY_ACTS), assign_by_routing, "retry", "export_csv")
     retry_permission = "csplaybooks_playbooks.retry_play"
     change_form_template = "csplaybooks/admin/play_change_form.html"
 

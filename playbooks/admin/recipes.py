@@ -31,6 +31,7 @@ from csplaybooks.admin_base import (
     see_also,
     shown,
 )
+from csplaybooks.playbooks.acts.clocks import follow_published_targets
 from csplaybooks.playbooks.acts.recipes import (
     publish_playbook,
     publishing_faults,
@@ -40,11 +41,12 @@ from csplaybooks.playbooks.acts.recipes import (
 )
 from csplaybooks.playbooks.admin.budget import close_rate_of, episodes_of
 from csplaybooks.playbooks.admin.matches import trigger_in_words
+from csplaybooks.playbooks.admin.routing import RoutingPages
 from csplaybooks.playbooks.admin.verdicts import VerdictPages
 from csplaybooks.playbooks.admin.what_if import WhatIfPage
 from csplaybooks.playbooks.differences import changes_by, changes_of_draft, changes_of_version
 from csplaybooks.playbooks.document import DocumentError, read_document
-from csplaybooks.playbooks.models import Playbook, PlaybookVersion, Trigger
+from csplaybooks.playbooks.models import Play, Playbook, PlaybookVersion, Trigger
 from csplaybooks.playbooks.what_if import what_if_summary
 
 #: Of so many drafts at once it is worked out what publishing them would come to: each is asked about all accounts.
@@ -60,6 +62,7 @@ CANNOT = "The draft cannot be published as it is:"
 _READ = "read_{}"
 
 PUBLISH = "csplaybooks_playbooks.publish_playbook"
+ASSIGN = "csplaybooks_playbooks.assign_play"
 
 
 def said_of(error: DocumentError) -> list[str]:
@@ -202,8 +205,8 @@ def _button(row: Any, action: str, label: str) -> dict[str, Any]:
 
 
 @admin.register(Playbook)
-class PlaybookAdmin(WhatIfPage, ActAdmin):
-    """Playbooks. Publishing a draft and switching are actions."""
+class PlaybookAdmin(WhatIfPage, RoutingPages, ActAdmin):
+    """Playbooks. Publishing a draft, switching, and moving open plays to what was published are actions."""
 
     form = PlaybookForm
     change_form_template = "csplaybooks/admin/playbook_change_form.html"
@@ -213,7 +216,7 @@ class PlaybookAdmin(WhatIfPage, ActAdmin):
     search_fields = ("name", "key")
     search_help_text = "A part of the name or of the key."
     inlines = (VersionInline,)
-    actions = ("publish", "switch_on", "switch_off")
+    actions = ("publish", "switch_on", "switch_off", "move_promises")
     fixed_fields = ("name", "key", "motion", "is_active", "published_version", "close_rate", "pending", "would_change")
     published_number = shown("Published version", lambda row: row.published and row.published.number)
     published_version = shown("Published version", lambda row: link_to(row.published))
@@ -312,6 +315,35 @@ class PlaybookAdmin(WhatIfPage, ActAdmin):
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Let playbooks rest; open plays go on."""
         self._switch(request, queryset, active=False)
+
+    def has_assign_permission(self, request: HttpRequest) -> bool:
+        """Whether the person may change by what the plays that they see are measured."""
+        return request.user.has_perm(ASSIGN)
+
+    @admin.action(description="Move open plays to the targets published now", permissions=["assign"])
+    def move_promises(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Have the open plays of playbooks promise what is published now, once the person has said yes."""
+        asked = confirmed(
+            self,
+            request,
+            queryset,
+            label="Move open plays",
+            warning="The open plays of these playbooks that you see are measured by the targets published now. What "
+            "is not promised any more is called off. What is new counts from when somebody owned the play, and may be "
+            "broken at once. What was kept or broken already stays.",
+        )
+        if asked:
+            return asked
+        plays = Play.objects.visible_to(request.user).open().filter(playbook__in=queryset)
+        answers = follow_published_targets(
+            play_ids=plays.order_by("pk").values_list("pk", flat=True), now=timezone.now(), actor=request.user
+        )
+        moved = sum(why is None for why in answers.values())
+        said = "1 open play was moved" if moved == 1 else f"{moved:,} open plays were moved"
+        self.message_user(
+            request, f"{said} to the targets published now.", messages.SUCCESS if moved else messages.INFO
+        )
+        return None
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Any], *, active: bool) -> None:
         now = timezone.now()

@@ -8,8 +8,8 @@ from datetime import date, datetime
 from functools import cached_property
 from itertools import pairwise
 from types import MappingProxyType
-from zoneinfo import ZoneInfo
 
+from csplaybooks.accounts.zones import is_zone
 from csplaybooks.playbooks.business_time.hours import CalendarHours, shared_hours
 
 MINUTES_PER_DAY = 24 * 60
@@ -144,10 +144,5 @@ def _checked_date(item: str, day: object) -> date:
 
 def _check_zone(name: str) -> None:
     """:class:`CalendarError` for a name the zone database does not have."""
-    # These are files of a zone database too: the machine's own zone, and clocks that count leap seconds.
-    if not isinstance(name, str) or name.startswith(("localtime", "posixrules", "posix/", "right/")):
+    if not is_zone(name):
         raise CalendarError("zone", f"unknown time zone {name!r}")
-    try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        raise CalendarError("zone", f"unknown time zone {name!r}") from error

@@ -33,7 +33,7 @@ from csplaybooks.playbooks.demo.seasons import DAY, WEEK, YEAR, at_work, holiday
 from csplaybooks.playbooks.demo.telemetry import Telemetry
 from csplaybooks.playbooks.demo.vendor import USERNAMES, make_vendor
 from csplaybooks.playbooks.demo.work import Work
-from csplaybooks.playbooks.models import Calendar, CalendarDay
+from csplaybooks.playbooks.models import Calendar, CalendarDay, Notice
 from csplaybooks.playbooks.pipeline import sweep
 from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.runs import admit_waiting, run_to_the_end
@@ -93,6 +93,8 @@ def make_company(*, now: datetime, seed: int = SEED, accounts: int = ACCOUNTS) -
         record_changes(kind=_MARK, account_ids=[None], now=now)
         story.run(now)
         set_up(now=now)
+        # What is past is told in nobody's mail.
+        Notice.objects.update(way=Notice.Way.OFF)
         return Told(accounts, story.telemetry.signals, story.telemetry.readings)
 
 

@@ -35,6 +35,12 @@ def lock_file_of(database: Mapping[str, Any]) -> Path:
     return Path(tempfile.gettempdir()) / f"csplaybooks-demo-{hashlib.sha256(words.encode()).hexdigest()[:16]}.lock"
 
 
+def mails_of(database: Mapping[str, Any]) -> Path:
+    """The folder into which a demo on a database writes its mails, beside the lock file."""
+    file = lock_file_of(database)
+    return file.with_name(file.name.removesuffix(".lock") + "-mails")
+
+
 @contextmanager
 def held(file: Path, *, about: str) -> Iterator[None]:
     """Hold the lock of this file while it lasts, and leave in it one line about who does.

@@ -1,7 +1,7 @@
 """How plays for sales go from CSMs to account executives in the sample company: by offers, most of them accepted.
 
-What is to become of an offer is drawn when it is made. It has a lot of its own, so that the rest of the story is the
-same with it and without.
+The routing makes them as soon as a play has its CSM. What is to become of an offer is drawn when it is made. It has a
+lot of its own, so that the rest of the story is the same with it and without.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ _REFUSED = (
     *("No room this month", "Nobody there to decide"),
 )
 _TAKEN_BACK = ("They called me and signed up for a demo", "Wrong account")
-#: How many of a hundred plays for sales are offered on.
-_OFFERED = 85
 #: What becomes of a dozen offers, dealt like cards: of each a share, in a few dozen as well. An offer lapses where
 #: nobody answers it.
 _ANSWERS = (
@@ -40,15 +38,12 @@ _ANSWERS = (
 )
 
 
-#: So long before the end the last of them is made: by the end each has its answer, or has lapsed.
+#: So long before the end the last one is left without an answer: whoever looks finds few that wait.
 _ALL_ANSWERED = 14 * DAY
 
 
 class Offers:
-    """The offers of the team. `seller_of` says to whom plays of an account go, `moved` is told what became of a play.
-
-    `moved` takes the id of a play, whether it is on offer now, and who owns it.
-    """
+    """The offers of the team. `moved` is told of a play: its id, whether it is on offer now, and who owns it."""
 
     def __init__(
         self,
@@ -56,24 +51,22 @@ class Offers:
         vendor: Vendor,
         agenda: Agenda,
         *,
-        seller_of: Callable[[int], Any],
         moved: Callable[[int, bool, Any], None],
     ) -> None:
         self._random = Random()  # noqa: S311 - made-up people need no secrecy
         self._random.setstate(random.getstate())
         self._vendor = vendor
         self._agenda = agenda
-        self._seller_of = seller_of
         self._moved = moved
         self._dealt: list[Handoff.Answer] = []
         self._until: datetime | None = None
 
     def plan(self, plays: Iterable[Play], at: datetime) -> None:
-        """Enter the offers of plays that were opened at `at`, and what the manager does about the tray."""
+        """Enter the answers to plays that were opened and offered at `at`, and what the manager does about the tray."""
         for play in plays:
-            is_theirs = play.owner is not None and play.owner.is_customer_success_manager
-            if play.route == Route.SALES and is_theirs and self._random.randrange(100) < _OFFERED:
-                self._agenda.add(self._later(at, 1, 2), partial(self._offer, play))
+            if play.state == State.OFFERED:
+                self._moved(play.pk, True, play.owner)
+                self._deal(play, play.holder, at)
         lapsed = Play.objects.open().filter(tray_at__isnull=False, owner__isnull=False, state=State.WORKING)
         for play in lapsed.select_related("owner__user").order_by("pk"):
             self._agenda.add(self._later(at, 0, 1), partial(self._decide, play))
@@ -101,18 +94,17 @@ class Offers:
         moment = at_work(self._random, (at + self._random.randint(least, most) * DAY).date(), opens=10, closes=16)
         return max(moment, at + timedelta(minutes=self._random.randint(20, 90)))
 
-    def _offer(self, play: Play, at: datetime) -> None:
-        if self._until is not None and at > self._until:
-            return
-        seller = self._seller_of(play.account_id) or self._random.choice(self._vendor.aes)
-        if not self._make(play, seller, at):
-            return
+    def _deal(self, play: Play, seller: Any, at: datetime) -> None:
+        """Draw what becomes of an offer, and enter it."""
         if not self._dealt:
             self._dealt = self._random.sample(_ANSWERS, len(_ANSWERS))
         answer = self._dealt.pop()
+        is_late = self._until is not None and at > self._until
+        if answer == Handoff.Answer.EXPIRED and is_late:
+            answer = Handoff.Answer.ACCEPTED
         if answer != Handoff.Answer.EXPIRED:
             # Most answer within the promise, some do not.
-            days = self._random.choice((0, 0, 0, 0, 0, 1, 1, 3))
+            days = 0 if is_late else self._random.choice((0, 0, 0, 0, 0, 1, 1, 3))
             self._agenda.add(self._later(at, days, days), partial(self._answer, play, seller, answer))
 
     def _make(self, play: Play, seller: Any, at: datetime) -> bool:

@@ -25,6 +25,7 @@ from csplaybooks.playbooks.acts.plays import (
     pause_plays,
     start_plays,
 )
+from csplaybooks.playbooks.acts.steps import finish_steps
 from csplaybooks.playbooks.demo.agenda import Agenda
 from csplaybooks.playbooks.demo.books import Books
 from csplaybooks.playbooks.demo.customers import Customer
@@ -123,13 +124,13 @@ class Work:
         self._diligence: dict[int, float] = dict(zip((person.pk for person in people), cycle(_DILIGENCE), strict=False))
         self._desks: dict[int, _Desk] = {}
         self._seen = 0
-        self._offers = Offers(random, vendor, agenda, seller_of=self._seller_of, moved=self._moved)
+        self._offers = Offers(random, vendor, agenda, moved=self._moved)
 
     def plan(self, at: datetime, until: datetime) -> None:
         """Look at what a run at `at` has opened, and enter the hours of everybody until the next one."""
         self._by_account = {customer.account_id: customer for customer in self._customers}
         rows = Play.objects.open().filter(pk__gt=self._seen, owner__isnull=False)
-        fresh = list(rows.select_related("owner__user", "product", "playbook").order_by("pk"))
+        fresh = list(rows.select_related("owner__user", "holder__user", "product", "playbook").order_by("pk"))
         for play in fresh:
             self._seen = play.pk
             self._desks.setdefault(play.owner_id or 0, _Desk()).fates[play.pk] = self._draw(play, at)
@@ -187,9 +188,6 @@ class Work:
     def leave_one_offer(self, end: datetime) -> None:
         """Have a play offered that nobody answers before the story ends."""
         self._offers.leave_one(end)
-
-    def _seller_of(self, account_id: int) -> Any:
-        return self._by_account[account_id].ae
 
     def _moved(self, play_id: int, on_offer: bool, owner: Any) -> None:
         """A play was offered, or came back, or has gone to somebody else, with all that is to become of it."""
@@ -283,6 +281,9 @@ class Work:
                 now=at,
                 actor=actor,
             )
+            if person is not None:
+                # Whoever talks to a customer is a step further; where none is to be done, nothing is.
+                finish_steps(play_ids=ids, now=at, actor=actor)
             replied = [fate.play.pk for fate in group if fate.replies and due == "again_at"]
             if replied:
                 log_touch(

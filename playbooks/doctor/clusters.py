@@ -40,7 +40,7 @@ def watcher(look: Look) -> Iterator[Finding]:
     yield from _heartbeat(look, "watcher", "look of the watcher at the clocks", lease)
     if lease is not None and lease.seen < lease.expected:
         seen = f"{lease.expected - lease.seen} of the {lease.expected} clocks that were due could not be dealt with."
-        yield Finding("watcher", Level.WARN, seen, f"They are tried again. {FAILING}")
+        yield Finding("watcher", Level.RED, seen, f"They are tried again. {FAILING}")
 
 
 def _heartbeat(look: Look, name: str, what: str, lease: Any) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, Error, connections, transaction
 
-from csplaybooks.playbooks.doctor import clusters, database, retention, schedules, team, waiting
+from csplaybooks.playbooks.doctor import clusters, database, mails, retention, schedules, team, waiting
 from csplaybooks.playbooks.doctor.findings import MIGRATE, Finding, Level, Look, Question
 
 logger = logging.getLogger("csplaybooks.doctor")
@@ -36,6 +36,7 @@ SYSTEM = (
     Question("plays", waiting.plays),
     Question("unclocked_plays", waiting.unclocked_plays),
     Question("clocks", waiting.clocks),
+    Question("mails", mails.mails),
     Question("full_run", waiting.full_run),
 )
 
@@ -47,6 +48,7 @@ EVERYTHING = (
     Question("readable_schedules", schedules.readable),
     Question("stalled_clusters", clusters.stalled),
     Question("tray", waiting.tray),
+    Question("mail_tray", mails.mail_tray),
     Question("run_errors", waiting.run_errors),
     Question("retention", retention.retention),
     Question("team", team.team),

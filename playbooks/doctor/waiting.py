@@ -6,17 +6,19 @@ A row that failed and waits for its next try is not waited for here: it has its 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Max, Min, OuterRef, Q, Subquery
+from django.db.models import Count, F, Max, Min, OuterRef, Q, Subquery
 from django.urls import NoReverseMatch, reverse
 
 from csplaybooks.accounts.models import Change
+from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.playbooks.doctor.clusters import FAILING
 from csplaybooks.playbooks.doctor.findings import RESTART, SET_CLOCKS, Finding, Level, Look, in_words
 from csplaybooks.playbooks.doctor.limits import full_run_limit, waiting_limit
 from csplaybooks.playbooks.heartbeats import SWEEP
-from csplaybooks.playbooks.models import Interval, Match, PlaybookVersion, Round, Run
+from csplaybooks.playbooks.models import Clock, Interval, Match, Play, PlaybookVersion, Round, Run
 from csplaybooks.playbooks.pipeline.clocks import unclocked
 from csplaybooks.playbooks.pipeline.owners import unowned
 from csplaybooks.playbooks.pipeline.watcher import due_clocks
@@ -80,9 +82,21 @@ def unclocked_plays(look: Look) -> Iterator[Finding]:
 
 
 def clocks(look: Look) -> Iterator[Finding]:
-    """Whether the watcher deals with clocks on which something is due; one query."""
-    overdue = due_clocks(look.now).aggregate(since=Min("next_event_at"))["since"]
+    """Whether the watcher deals with clocks on which something is due, and sees what is overdue; two queries."""
+    overdue = due_clocks(look.now).filter(next_event_at__lte=look.now).aggregate(since=Min("next_event_at"))["since"]
     yield _aged(look, "clocks", "clock on which something is due", "for the watcher", overdue)
+    # A clock that fails is put off each time, and so is never late by that: but its breach stays unwritten.
+    put_off = look.now + timedelta(seconds=csplaybooks_settings.RETRY_SECONDS)
+    broken = Clock.objects.filter(
+        state=Clock.State.RUNNING,
+        next_event_at__lte=put_off,
+        next_event_at__gt=F("due_at"),
+        due_at__lt=look.now - waiting_limit(),
+    )
+    if count := broken.count():
+        promises = "1 broken promise is" if count == 1 else f"{count} broken promises are"
+        seen = f"{promises} not written down: each look at the clock fails."
+        yield Finding("clocks", Level.RED, seen, f"{FAILING} Mend the calendar that it names.")
 
 
 def full_run(look: Look) -> Iterator[Finding]:
@@ -127,8 +141,8 @@ def tray(look: Look) -> Iterator[Finding]:
     queues: tuple[tuple[str, Any], ...] = (
         # By the conditions of their indexes: nearly all rows of these tables wait for nothing.
         ("match", Match.objects.admitted()),
-        ("play", unowned()),
-        ("play", unclocked()),
+        # Those without owner or clocks, and those that were to be woken, handed back or closed when their time came.
+        ("play", Play.objects.open().filter(Q(attempts__gt=0) | Q(stuck_at__isnull=False))),
     )
     for noun, rows in queues:
         counted = rows.aggregate(
@@ -137,7 +151,7 @@ def tray(look: Look) -> Iterator[Finding]:
         )
         if counted["stuck"]:
             clean = False
-            page = _admin_page(noun)
+            page = admin_page(noun)
             yield Finding(
                 "tray",
                 Level.WARN,
@@ -148,7 +162,7 @@ def tray(look: Look) -> Iterator[Finding]:
         if counted["failing"]:
             clean = False
             seen = f"{_several(counted['failing'], noun)} put back after a failure, and will be tried again."
-            yield Finding("tray", Level.WARN, seen, f"The error stands on its page{_admin_page(noun, '')}.")
+            yield Finding("tray", Level.WARN, seen, f"The error stands on its page{admin_page(noun, '')}.")
     if clean:
         yield Finding("tray", Level.OK, "no row failed")
 
@@ -158,7 +172,7 @@ def _several(count: int, noun: str) -> str:
     return f"1 {noun} was" if count == 1 else f"{count} {plural} were"
 
 
-def _admin_page(noun: str, query: str = "?stuck_at__isempty=0") -> str:
+def admin_page(noun: str, query: str = "?stuck_at__isempty=0") -> str:
     """Where the rows are listed, in brackets; empty where the site has no admin."""
     try:
         return f" ({reverse(f'admin:csplaybooks_playbooks_{noun}_changelist')}{query})"

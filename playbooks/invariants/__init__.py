@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from csplaybooks.playbooks.invariants import accounts, clocks, inputs, matches, plays
+from csplaybooks.playbooks.invariants import accounts, clocks, inputs, matches, plays, steps
 from csplaybooks.playbooks.invariants.registry import Invariant, Violation
 
 __all__ = ["INVARIANTS", "Invariant", "Violation", "inspect", "violations"]
@@ -20,6 +20,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     *matches.INVARIANTS,
     *plays.INVARIANTS,
     *clocks.INVARIANTS,
+    *steps.INVARIANTS,
 )
 
 

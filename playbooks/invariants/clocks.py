@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
 from csplaybooks.playbooks.business_time import due_at
-from csplaybooks.playbooks.clockwork import calendar_values, pauses_of, targets_for, working_calendar
+from csplaybooks.playbooks.calendar_choice import NoDefaultCalendar
+from csplaybooks.playbooks.clockwork import (
+    calendars_of,
+    choices_for,
+    documents_of,
+    pauses_of,
+    promising_version,
+    working_calendar,
+)
 from csplaybooks.playbooks.invariants.registry import Invariant, by_query
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Interval, Play, PlaybookVersion, Stage
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Interval, Play, Stage
+from csplaybooks.playbooks.targets import targets_for
 
 
 def _unowned_with_clocks() -> QuerySet[Any]:
@@ -60,28 +69,41 @@ def _offers_without_clock() -> QuerySet[Any]:
 
 
 def _clocks_unlike_promises(limit: int, chunk: int) -> tuple[int, list[int], str]:
-    """Plays that lack a clock their playbook promises for their route, or have one it does not; in chunks."""
+    """Plays that lack a clock their playbook promises for them, or have one running it does not; in chunks."""
     wrong: list[int] = []
     count = 0
     last = 0
-    promised: dict[tuple[int, str], set[str]] = {}
     clocked = Play.objects.filter(clocks_started_at__isnull=False).order_by("pk")
-    while plays := list(clocked.filter(pk__gt=last).values_list("pk", "recipe", "route")[:chunk]):
-        last = plays[-1][0]
-        unknown = {(recipe, route) for _, recipe, route in plays} - promised.keys()
-        documents = dict(
-            PlaybookVersion.objects.filter(pk__in={recipe for recipe, _ in unknown}).values_list("pk", "document")
-        )
-        promised.update({key: {t["target"] for t in targets_for(documents[key[0]], key[1])} for key in unknown})
-        running: dict[int, set[str]] = {}
-        for play_id, target in Clock.objects.filter(play__in=[pk for pk, *_ in plays]).values_list("play", "target"):
-            running.setdefault(play_id, set()).add(target)
-        # The clock of a hand-off comes and goes with offers; playbooks do not promise it when a play opens.
-        extra = {Clock.Target.HANDOFF_ACCEPTED.value}
-        broken = [pk for pk, recipe, route in plays if running.get(pk, set()) - extra != promised[recipe, route]]
+    promising = clocked.only("pk", "recipe", "promises", "route", "segment", "stage")
+    while plays := list(promising.filter(pk__gt=last)[:chunk]):
+        last = plays[-1].pk
+        documents = documents_of(plays)
+        clocks: dict[int, list[tuple[str, str]]] = {}
+        rows = Clock.objects.filter(play__in=[play.pk for play in plays]).values_list("play", "target", "state")
+        for play_id, target, state in rows:
+            clocks.setdefault(play_id, []).append((target, state))
+        broken = [
+            play.pk
+            for play in plays
+            if not _keeps_to(
+                play,
+                {t["target"] for t in targets_for(documents[promising_version(play)], play.route, play.segment)},
+                clocks.get(play.pk, ()),
+            )
+        ]
         count += len(broken)
         wrong += broken[: limit - len(wrong)]
     return count, wrong, Play._meta.label
+
+
+def _keeps_to(play: Play, promised: set[str], clocks: Iterable[tuple[str, str]]) -> bool:
+    """Whether a play has the clocks it is promised: pairs of target and state."""
+    # The clock of a hand-off comes and goes with offers; playbooks do not promise it when a play opens.
+    own = [(target, state) for target, state in clocks if target != Clock.Target.HANDOFF_ACCEPTED]
+    ended = {Clock.State.MET.value, Clock.State.MISSED.value, Clock.State.CANCELLED.value}
+    # What is called off on an open play is not promised any more; closing calls off what is.
+    there = {t for t, state in own if play.stage == Stage.CLOSED or state != Clock.State.CANCELLED}
+    return promised <= there and {t for t, state in own if state not in ended} <= promised
 
 
 def _clocks_unlike_intervals(limit: int, chunk: int) -> tuple[int, list[int], str]:
@@ -91,7 +113,8 @@ def _clocks_unlike_intervals(limit: int, chunk: int) -> tuple[int, list[int], st
     last = 0
     while clocks := list(Clock.objects.filter(pk__gt=last).order_by("pk")[:chunk]):
         last = clocks[-1].pk
-        calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
+        calendars = calendars_of(clocks)
+        strayed = _in_other_hours(clocks)
         pauses = pauses_of(clock.play_id for clock in clocks)
         owned = dict(
             Interval.objects.filter(play__in={clock.play_id for clock in clocks}, owner__isnull=False)
@@ -101,14 +124,34 @@ def _clocks_unlike_intervals(limit: int, chunk: int) -> tuple[int, list[int], st
             .values_list("play", "first")
         )
         offered = dict(Handoff.objects.filter(clock__in=clocks).values_list("clock", "offered_at"))
-        edited = dict(Calendar.objects.filter(pk__in=calendars).values_list("pk", "updated_at"))
+        edited = dict(Calendar.objects.filter(pk__in={pk for pk, _ in calendars}).values_list("pk", "updated_at"))
         for clock in clocks:
             is_offer = clock.target == Clock.Target.HANDOFF_ACCEPTED
             began = offered.get(clock.pk) if is_offer else owned.get(clock.play_id)
-            if not _follows(clock, working_calendar(clock, calendars), pauses[clock.play_id], began, edited):
+            calendar = working_calendar(clock, calendars)
+            if clock.pk in strayed or not _follows(clock, calendar, pauses[clock.play_id], began, edited):
                 count += 1
                 wrong += [clock.pk][: limit - len(wrong)]
     return count, wrong, Clock._meta.label
+
+
+def _in_other_hours(clocks: Iterable[Clock]) -> set[int]:
+    """The clocks that tick in another calendar or zone than that of whoever has to keep them."""
+    following = [
+        clock
+        for clock in clocks
+        if clock.follows_owner and clock.done_at is None and not clock.is_stale and clock.hours == Clock.Hours.WORKING
+    ]
+    try:
+        choices = choices_for(following)
+    except NoDefaultCalendar:
+        # They keep what they had: see `look_up`.
+        return set()
+    return {
+        clock.pk
+        for clock, choice in zip(following, choices, strict=True)
+        if (clock.calendar_id, clock.zone) != (choice.calendar_id, choice.zone)
+    }
 
 
 def _follows(
@@ -159,7 +202,7 @@ INVARIANTS = (
     ),
     Invariant(
         "clocks_agree_with_intervals",
-        "A clock's due time, breach and end follow from intervals and calendar.",
+        "A clock's due time, breach and end follow from intervals, and from the calendar of whoever owns the play.",
         _clocks_unlike_intervals,
     ),
 )

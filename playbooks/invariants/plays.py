@@ -50,6 +50,42 @@ def _plays_unlike_their_interval() -> QuerySet[Any]:
     return Play.objects.open().exclude(Exists(same))
 
 
+def _plays_unlike_their_last_interval() -> QuerySet[Any]:
+    """Closed plays whose owner or holder is not that of the interval in which they were closed."""
+    next_one = Interval.objects.filter(play=OuterRef("play"), seq=OuterRef("seq") + 1)
+    same = Interval.objects.filter(
+        ~Exists(next_one),
+        Q(owner=OuterRef("owner")) | Q(owner__isnull=True, play__owner__isnull=True),
+        Q(holder=OuterRef("holder")) | Q(holder__isnull=True, play__holder__isnull=True),
+        play=OuterRef("pk"),
+    )
+    # What has no interval at all is named by the tiling.
+    any_one = Interval.objects.filter(play=OuterRef("pk"))
+    return Play.objects.filter(Exists(any_one), stage=Stage.CLOSED).exclude(Exists(same))
+
+
+def _offered_time_without_offer() -> QuerySet[Any]:
+    """Intervals on offer that lie in no offer of their owner to their holder."""
+    theirs = Handoff.objects.filter(
+        Q(answered_at__isnull=True) | Q(answered_at__gte=OuterRef("valid_to")),
+        play=OuterRef("play"),
+        offered_by=OuterRef("owner"),
+        offered_to=OuterRef("holder"),
+        offered_at__lte=OuterRef("valid_from"),
+    )
+    rows: QuerySet[Any] = Interval.objects.filter(state=State.OFFERED)
+    return rows.exclude(Exists(theirs))
+
+
+def _accepted_and_not_theirs() -> QuerySet[Any]:
+    """Offers that were accepted, and whose receiver does not own the play from then on."""
+    theirs = Interval.objects.filter(
+        play=OuterRef("play"), owner=OuterRef("offered_to"), valid_from=OuterRef("answered_at")
+    )
+    rows: QuerySet[Any] = Handoff.objects.filter(answer=Handoff.Answer.ACCEPTED)
+    return rows.exclude(Exists(theirs))
+
+
 def _sums_unlike_elapsed() -> QuerySet[Any]:
     """Closed plays whose intervals do not add up to the time from opening to close."""
     summed: QuerySet[Any] = Play.objects.filter(stage=Stage.CLOSED).annotate(
@@ -120,6 +156,21 @@ INVARIANTS = (
         "plays_agree_with_intervals",
         "An open play's stage, state, owner and holder are those of its open interval.",
         _plays_unlike_their_interval,
+    ),
+    by_query(
+        "closed_plays_agree_with_intervals",
+        "A closed play's owner and holder are those of its last interval.",
+        _plays_unlike_their_last_interval,
+    ),
+    by_query(
+        "offered_time_has_offer",
+        "Time on offer lies in an offer of whoever owned the play to whoever held it.",
+        _offered_time_without_offer,
+    ),
+    by_query(
+        "accepted_plays_change_owner",
+        "Whoever accepts an offer owns the play from that moment.",
+        _accepted_and_not_theirs,
     ),
     by_query(
         "intervals_sum_to_elapsed",

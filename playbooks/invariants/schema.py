@@ -41,12 +41,15 @@ def inspect_table(model: Any, *, limit: int = 10) -> Iterator[Violation]:
     for constraint in model._meta.constraints:
         if isinstance(constraint, CheckConstraint):
             yield _check(model, constraint, limit)
-        elif isinstance(constraint, UniqueConstraint) and constraint.fields:
-            condition = constraint.condition or Q()
-            yield _unique(model, constraint.name, constraint.fields, condition, limit)
+        elif isinstance(constraint, UniqueConstraint):
+            # What is unique is columns, or expressions over them.
+            values = {f"_value{number}": value for number, value in enumerate(constraint.expressions)}
+            rows = model._base_manager.filter(constraint.condition or Q()).annotate(**values)
+            yield _unique(rows, constraint.name, (*constraint.fields, *values), limit)
     for field in model._meta.concrete_fields:
         if field.unique and not field.primary_key:
-            yield _unique(model, f"{model._meta.label_lower}.{field.name}_unique", (field.name,), Q(), limit)
+            name = f"{model._meta.label_lower}.{field.name}_unique"
+            yield _unique(model._base_manager.all(), name, (field.name,), limit)
         if isinstance(field, ForeignKey):
             yield _reference(model, field, limit)
         if isinstance(field, PositiveBigIntegerField | PositiveIntegerField | PositiveSmallIntegerField):
@@ -69,18 +72,18 @@ def _check(model: Any, constraint: CheckConstraint, limit: int) -> Violation:
     return _violation(model, constraint.name, rows, str(constraint.violation_error_message), limit)
 
 
-def _unique(model: Any, name: str, fields: Sequence[str], condition: Q, limit: int) -> Violation:
+def _unique(rows: Any, name: str, fields: Sequence[str], limit: int) -> Violation:
     """The rows whose values stand more than once; by groups, since the index that would help may be what is missing."""
     told = {f"{field}__isnull": False for field in fields}
-    standing = model._base_manager.filter(condition, **told)
+    standing = rows.filter(**told)
     groups = standing.order_by().values(*fields).annotate(_rows=Count("pk")).filter(_rows__gt=1)
     count = sum(group["_rows"] for group in groups.iterator())
     examples: list[int] = []
     for group in groups.order_by(*fields)[:limit] if count else ():
         alike = standing.filter(**{field: group[field] for field in fields}).order_by("pk")
         examples += alike.values_list("pk", flat=True)[: limit - len(examples)]
-    says = f"{' and '.join(fields)} together stand once in the table."
-    return Violation(name, count, examples, model._meta.label, says)
+    called = " and ".join(field for field in fields if not field.startswith("_")) or "Values that are alike"
+    return Violation(name, count, examples, rows.model._meta.label, f"{called} together stand once in the table.")
 
 
 def _reference(model: Any, field: ForeignKey[Any, Any], limit: int) -> Violation:

@@ -148,15 +148,23 @@ class Migration(migrations.Migration):
                 'ordering': ('address',),
             },
         ),
+        migrations.AlterModelOptions(
+            name='clock',
+            options={'ordering': ('play', 'target', 'number'), 'permissions': [('excuse_clock', 'Can excuse a broken promise')]},
+        ),
+        migrations.RemoveConstraint(
+            model_name='calendarday',
+            name='csp_calendar_day_closed_once',
+        ),
         migrations.AddField(
             model_name='clock',
             name='excuse_reason',
-            field=models.CharField(blank=True, max_length=500),
+            field=models.CharField(blank=True, help_text='Why a manager has excused it; empty where the due time was moved later.', max_length=500),
         ),
         migrations.AddField(
             model_name='clock',
             name='excused_by',
-            field=models.ForeignKey(blank=True, help_text='Empty where a later edit moved the due time.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+            field=models.ForeignKey(blank=True, help_text='Empty where the due time was moved later.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
             model_name='clock',
@@ -172,6 +180,11 @@ class Migration(migrations.Migration):
             model_name='clockevent',
             name='told',
             field=models.ForeignKey(blank=True, help_text='On which rung of the ladder it stands: who is to know of it.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='csplaybooks_accounts.teammember'),
+        ),
+        migrations.AddField(
+            model_name='lease',
+            name='mark',
+            field=models.BigIntegerField(blank=True, help_text='The last run whose news it has looked at; of jobs that follow the runs.', null=True),
         ),
         migrations.AddField(
             model_name='play',
@@ -197,6 +210,11 @@ class Migration(migrations.Migration):
             model_name='playstep',
             name='due_at',
             field=models.DateTimeField(blank=True, help_text='By when it is to be done; when a wait is over.', null=True),
+        ),
+        migrations.AddField(
+            model_name='playstep',
+            name='is_stale',
+            field=models.BooleanField(default=False, editable=False, help_text='Something that it hangs on has changed: a worker looks at it again.'),
         ),
         migrations.AddField(
             model_name='playstep',
@@ -238,10 +256,34 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('tray_at__isnull', False)), fields=['tray_at'], name='csp_play_tray'),
         ),
         migrations.AddIndex(
+            model_name='play',
+            index=models.Index(condition=models.Q(('attempts__gt', 0), ('stuck_at__isnull', False), _connector='OR'), fields=['stuck_at'], name='csp_play_failed'),
+        ),
+        migrations.AddIndex(
             model_name='playstep',
             index=models.Index(condition=models.Q(('state', 'current')), fields=['due_at'], name='csp_play_step_due'),
         ),
+        migrations.AddIndex(
+            model_name='playstep',
+            index=models.Index(condition=models.Q(('kind__in', ['wait', 'trial']), ('state', 'current')), fields=['due_at'], name='csp_play_step_over'),
+        ),
+        migrations.AddIndex(
+            model_name='playstep',
+            index=models.Index(condition=models.Q(('is_stale', True), ('state', 'current')), fields=['play'], name='csp_play_step_stale'),
+        ),
+        migrations.AddIndex(
+            model_name='playstep',
+            index=models.Index(condition=models.Q(('number', 1), ('state', 'waiting')), fields=['play'], name='csp_play_step_first'),
+        ),
         migrations.RunPython(steps_that_are_done, migrations.RunPython.noop),
+        migrations.AddConstraint(
+            model_name='clock',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('breached_at__isnull', False), ('excused_at__isnull', False)), models.Q(('excuse_reason', ''), ('excused_at__isnull', True), ('excused_by__isnull', True)), _connector='OR'), name='csp_clock_excused_breach', violation_error_message='An excuse has its time, and there is a breach to excuse.'),
+        ),
+        migrations.AddConstraint(
+            model_name='clock',
+            constraint=models.CheckConstraint(condition=models.Q(('excused_by__isnull', True), models.Q(('excuse_reason', ''), _negated=True), _connector='OR'), name='csp_clock_excused_with_reason', violation_error_message='Whoever excuses a breach gives a reason.'),
+        ),
         migrations.AddConstraint(
             model_name='playstep',
             constraint=models.UniqueConstraint(condition=models.Q(('state', 'current')), fields=('play',), name='csp_play_step_one_current', violation_error_message='This play has a step to do already.'),
@@ -293,6 +335,18 @@ class Migration(migrations.Migration):
             name='imported',
             field=models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='days', to='csplaybooks_playbooks.holidayimport'),
         ),
+        migrations.AddConstraint(
+            model_name='calendarday',
+            constraint=models.UniqueConstraint(condition=models.Q(('imported__isnull', True), ('start_minute__isnull', True)), fields=('calendar', 'day'), name='csp_calendar_day_closed_once', violation_error_message='This day is closed already.'),
+        ),
+        migrations.AddConstraint(
+            model_name='calendarday',
+            constraint=models.UniqueConstraint(condition=models.Q(('imported__isnull', False)), fields=('imported', 'day'), name='csp_calendar_day_imported_once', violation_error_message='This import has this day already.'),
+        ),
+        migrations.AddConstraint(
+            model_name='calendarday',
+            constraint=models.CheckConstraint(condition=models.Q(('imported__isnull', True), ('start_minute__isnull', True), _connector='OR'), name='csp_calendar_day_imported_is_closed', violation_error_message='An imported day is closed.'),
+        ),
         migrations.AddField(
             model_name='maildraft',
             name='champion',
@@ -317,6 +371,11 @@ class Migration(migrations.Migration):
             model_name='maildraft',
             name='step',
             field=models.OneToOneField(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='draft', to='csplaybooks_playbooks.playstep'),
+        ),
+        migrations.AddField(
+            model_name='maildraft',
+            name='touch',
+            field=models.OneToOneField(blank=True, help_text='The contact that it was, once it was sent.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='draft', to='csplaybooks_playbooks.touch'),
         ),
         migrations.AddField(
             model_name='notice',
@@ -368,6 +427,10 @@ class Migration(migrations.Migration):
             model_name='delivery',
             index=models.Index(condition=models.Q(('state', 'sending')), fields=['claimed_until'], name='csp_delivery_sending'),
         ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('state', 'unclear')), fields=['id'], name='csp_delivery_unclear'),
+        ),
         migrations.AddConstraint(
             model_name='delivery',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='csp_delivery_sent_has_time', violation_error_message='What was sent has its time, another none.'),
@@ -379,6 +442,14 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='maildraft',
             index=models.Index(condition=models.Q(('state', 'queued')), fields=['id'], name='csp_draft_queued'),
+        ),
+        migrations.AddIndex(
+            model_name='maildraft',
+            index=models.Index(condition=models.Q(('state', 'sent'), ('touch__isnull', True)), fields=['play'], name='csp_draft_untold'),
+        ),
+        migrations.AddConstraint(
+            model_name='maildraft',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('sent_at__isnull', False), ('state', 'sent')), models.Q(models.Q(('state', 'sent'), _negated=True), ('sent_at__isnull', True)), _connector='OR'), name='csp_draft_sent_has_time', violation_error_message='What was sent has its time, another none.'),
         ),
         migrations.AddIndex(
             model_name='notice',

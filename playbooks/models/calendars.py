@@ -171,7 +171,9 @@ class CalendarBlock(models.Model):
 class CalendarDay(models.Model):
     """A day with other hours than its weekday's; a closed day has no block (both minutes null).
 
-    A day of several blocks has several rows. Public holidays are imported into rows, with where they came from.
+    A day of several blocks has several rows. Public holidays are imported into rows, with where they came from: each
+    import has its own, beside what a person entered for the same day. What a person entered counts; see
+    `calendar_choice.calendar_value`.
     """
 
     calendar = models.ForeignKey(Calendar, on_delete=models.CASCADE, related_name="days", db_index=False)
@@ -206,9 +208,20 @@ class CalendarDay(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["calendar", "day"],
-                condition=Q(start_minute__isnull=True),
+                condition=Q(start_minute__isnull=True, imported__isnull=True),
                 name="csp_calendar_day_closed_once",
                 violation_error_message="This day is closed already.",
+            ),
+            models.UniqueConstraint(
+                fields=["imported", "day"],
+                condition=Q(imported__isnull=False),
+                name="csp_calendar_day_imported_once",
+                violation_error_message="This import has this day already.",
+            ),
+            models.CheckConstraint(
+                condition=Q(imported__isnull=True) | Q(start_minute__isnull=True),
+                name="csp_calendar_day_imported_is_closed",
+                violation_error_message="An imported day is closed.",
             ),
         ]
 

@@ -23,7 +23,8 @@ class ClockQuerySet(PlayPartQuerySet):
 class Clock(models.Model):
     """One SLA promise on one play. `due_at` follows from the intervals and the calendar; it is never patched.
 
-    A written breach stays; `excused_at` says that a later calendar edit moved it.
+    A written breach stays. `excused_at` says that the due time was moved behind it later (another owner, calendar or
+    target), or that a manager has excused it: then with a reason.
     """
 
     class Target(models.TextChoices):
@@ -80,14 +81,17 @@ class Clock(models.Model):
         related_name="+",
         null=True,
         blank=True,
-        help_text="Empty where a later edit moved the due time.",
+        help_text="Empty where the due time was moved later.",
     )
-    excuse_reason = models.CharField(max_length=500, blank=True)
+    excuse_reason = models.CharField(
+        max_length=500, blank=True, help_text="Why a manager has excused it; empty where the due time was moved later."
+    )
 
     objects = ClockQuerySet.as_manager()
 
     class Meta:
         ordering = ("play", "target", "number")
+        permissions = [("excuse_clock", "Can excuse a broken promise")]
         indexes = [
             # The watcher: what is due to be warned of, breached or escalated.
             models.Index(
@@ -129,6 +133,17 @@ class Clock(models.Model):
                 condition=~Q(hours="working") | Q(calendar__isnull=False),
                 name="csp_clock_working_has_calendar",
                 violation_error_message="Working hours need a calendar.",
+            ),
+            models.CheckConstraint(
+                condition=Q(breached_at__isnull=False, excused_at__isnull=False)
+                | Q(excused_at__isnull=True, excused_by__isnull=True, excuse_reason=""),
+                name="csp_clock_excused_breach",
+                violation_error_message="An excuse has its time, and there is a breach to excuse.",
+            ),
+            models.CheckConstraint(
+                condition=Q(excused_by__isnull=True) | ~Q(excuse_reason=""),
+                name="csp_clock_excused_with_reason",
+                violation_error_message="Whoever excuses a breach gives a reason.",
             ),
         ]
 

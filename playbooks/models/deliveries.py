@@ -11,11 +11,12 @@ from django.db.models.functions import Lower
 
 from csplaybooks.accounts.base import CatalogueQuerySet, OperationsQuerySet, Versioned
 from csplaybooks.accounts.models import Champion, TeamMember
-from csplaybooks.playbooks.models.plays import Play, PlayPartQuerySet, PlayStep
+from csplaybooks.playbooks.models.plays import Play, PlayPartQuerySet, PlayStep, Touch
 from csplaybooks.playbooks.models.work import Work, WorkQuerySet
 
 
-class DeliveryQuerySet(WorkQuerySet, OperationsQuerySet):
+# The stubs take the managers of the two for different methods.
+class DeliveryQuerySet(WorkQuerySet, OperationsQuerySet):  # type: ignore[override]
     """Deliveries, by how far they are. Only who sees everything sees them: drafts and notices have their own rows."""
 
     def visible_to(self, viewer: Any) -> Self:
@@ -75,6 +76,8 @@ class Delivery(Work):
             models.Index(fields=["queued_at"], name="csp_delivery_queued", condition=Q(state="queued")),
             # The sweep: whose sender died.
             models.Index(fields=["claimed_until"], name="csp_delivery_sending", condition=Q(state="sending")),
+            # The tray, and the digest of whom they were for.
+            models.Index(fields=["id"], name="csp_delivery_unclear", condition=Q(state="unclear")),
         ]
         constraints = [
             models.CheckConstraint(
@@ -115,6 +118,14 @@ class MailDraft(Versioned):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, related_name="+", null=True, blank=True
     )
     delivery = models.OneToOneField(Delivery, on_delete=models.PROTECT, related_name="draft", null=True, blank=True)
+    touch = models.OneToOneField(
+        Touch,
+        on_delete=models.SET_NULL,
+        related_name="draft",
+        null=True,
+        blank=True,
+        help_text="The contact that it was, once it was sent.",
+    )
 
     objects: Any = PlayPartQuerySet.as_manager()
 
@@ -124,6 +135,15 @@ class MailDraft(Versioned):
         indexes = [
             # What is on its way, to be told how it went.
             models.Index(fields=["id"], name="csp_draft_queued", condition=Q(state="queued")),
+            # The worker of steps: what was sent, and is no contact of its play yet.
+            models.Index(fields=["play"], name="csp_draft_untold", condition=Q(state="sent", touch__isnull=True)),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state="sent", sent_at__isnull=False) | (~Q(state="sent") & Q(sent_at__isnull=True)),
+                name="csp_draft_sent_has_time",
+                violation_error_message="What was sent has its time, another none.",
+            ),
         ]
 
     def __str__(self) -> str:

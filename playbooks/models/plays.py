@@ -7,12 +7,13 @@ from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
 from csplaybooks.accounts.base import Versioned, VisibleQuerySet
 from csplaybooks.accounts.models import Account, Motion, Movement, Product, Segment, TeamMember
 from csplaybooks.playbooks.models.recipes import Playbook, PlaybookVersion
 from csplaybooks.playbooks.models.work import Work, WorkQuerySet
+from csplaybooks.signals.models import Signal
 
 
 class Route(models.TextChoices):
@@ -67,6 +68,7 @@ class PlayQuerySet(WorkQuerySet):
     def visible_to(self, viewer: Any) -> Self:
         """Plays of own and pool accounts, and plays that the viewer or somebody below them owns, holds or was offered.
 
+        So are those of whoever is away today and for whom the viewer stands in.
         Seeing one play of an account does not open the others: the doors of accounts are left out here.
         """
         from csplaybooks.accounts.visibility import scope_of
@@ -77,11 +79,15 @@ class PlayQuerySet(WorkQuerySet):
         if scope.nothing:
             return self.none()
         accounts = Account.objects.in_scope(scope, through_doors=False).values("pk")
-        return self.filter(Q(account__in=accounts) | Play.worked_by_q(scope.members))
+        return self.filter(Q(account__in=accounts) | Play.worked_by_q(scope.work))
 
     def open(self) -> Self:
         """Plays that are not closed."""
         return self.exclude(stage=Stage.CLOSED)
+
+    def with_step(self) -> Self:
+        """Plays that know whether they have a step to do now, as `has_step_to_do`."""
+        return self.annotate(has_step_to_do=Exists(PlayStep.objects.filter(play=OuterRef("pk"), state="current")))
 
 
 class Play(Versioned, Work):
@@ -169,6 +175,12 @@ class Play(Versioned, Work):
             models.Index(fields=["updated_at", "id"], name="csp_play_updated"),
             # The tray: plays that wait for a manager, or for whoever takes them.
             models.Index(fields=["tray_at"], name="csp_play_tray", condition=Q(tray_at__isnull=False)),
+            # The doctor: what failed, and waits for its next try or for somebody who mends it.
+            models.Index(
+                fields=["stuck_at"],
+                name="csp_play_failed",
+                condition=Q(attempts__gt=0) | Q(stuck_at__isnull=False),
+            ),
             # Close rates: what closed in the year up to a moment.
             models.Index(fields=["closed_at"], name="csp_play_closed", condition=Q(stage="closed")),
         ]
@@ -258,6 +270,9 @@ class PlayStep(models.Model):
     done_at = models.DateTimeField(null=True, blank=True, help_text="When it was done, or skipped.")
     done_by = models.ForeignKey(TeamMember, on_delete=models.PROTECT, related_name="+", null=True, blank=True)
     note = models.CharField(max_length=500, blank=True, help_text="What came of it, or why it was skipped.")
+    is_stale = models.BooleanField(
+        default=False, editable=False, help_text="Something that it hangs on has changed: a worker looks at it again."
+    )
 
     objects: Any = PlayPartQuerySet.as_manager()
 
@@ -288,8 +303,15 @@ class PlayStep(models.Model):
             ),
         ]
         indexes = [
-            # The sweep ends waits whose time has come; a person's day.
+            # A person's day: what is to be done, the earliest first.
             models.Index(fields=["due_at"], name="csp_play_step_due", condition=Q(state="current")),
+            # The worker of steps: what ends by itself when its time has come, what is to be looked at again, and plays
+            # whose first step has not begun.
+            models.Index(
+                fields=["due_at"], name="csp_play_step_over", condition=Q(state="current", kind__in=["wait", "trial"])
+            ),
+            models.Index(fields=["play"], name="csp_play_step_stale", condition=Q(state="current", is_stale=True)),
+            models.Index(fields=["play"], name="csp_play_step_first", condition=Q(state="waiting", number=1)),
         ]
 
     def __str__(self) -> str:
@@ -412,9 +434,7 @@ class Touch(models.Model):
     )
     at = models.DateTimeField()
     origin = models.CharField(max_length=10, choices=Origin, default=Origin.HAND)
-    signal = models.ForeignKey(
-        "csplaybooks_signals.Signal", on_delete=models.SET_NULL, related_name="+", null=True, blank=True
-    )
+    signal = models.ForeignKey(Signal, on_delete=models.SET_NULL, related_name="+", null=True, blank=True)
     note = models.TextField(blank=True)
 
     objects: Any = PlayPartQuerySet.as_manager()
@@ -449,7 +469,7 @@ class HandoffQuerySet(PlayPartQuerySet):
         scope = scope_of(viewer)
         if scope.everything:
             return self
-        theirs = Q(offered_by__in=scope.members) | Q(offered_to__in=scope.members)
+        theirs = Q(offered_by__in=scope.work) | Q(offered_to__in=scope.work)
         return self.filter(Q(play__in=Play.objects.visible_to(viewer).values("pk")) | theirs)
 
 

@@ -120,6 +120,9 @@ class Lease(models.Model):
     last_run_at = models.DateTimeField(null=True, blank=True)
     expected = models.PositiveIntegerField(default=0, help_text="How many rows were due when it last looked.")
     seen = models.PositiveIntegerField(default=0, help_text="How many of them it dealt with.")
+    mark = models.BigIntegerField(
+        null=True, blank=True, help_text="The last run whose news it has looked at; of jobs that follow the runs."
+    )
 
     objects: Any = OperationsQuerySet.as_manager()
 

@@ -1,4 +1,4 @@
-"""SLA clocks: every owned play gets the clocks its playbook promises for its route."""
+"""SLA clocks: every owned play gets the clocks its playbook promises for its route and segment."""
 
 from __future__ import annotations
 
@@ -9,16 +9,21 @@ from typing import Any
 from django.db.models import Min
 
 from csplaybooks.playbooks.clockwork import (
-    calendar_values,
+    Promise,
+    calendars_of,
+    documents_of,
     finish,
-    new_clock,
+    new_clocks,
     pauses_of,
+    promising_version,
     set_times,
-    targets_for,
     working_calendar,
+    write_unseen,
 )
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play, Stage, Touch
+from csplaybooks.playbooks.models import Clock, Interval, Play, Stage, Touch
 from csplaybooks.playbooks.pipeline.queue import work_off
+from csplaybooks.playbooks.pokes import poke
+from csplaybooks.playbooks.targets import targets_for
 
 
 def unclocked() -> Any:
@@ -32,23 +37,34 @@ def start_clocks(*, now: datetime, limit: int = 200) -> int:
 
 
 def _start(play_ids: Sequence[int], now: datetime) -> None:
-    plays = Play.objects.filter(pk__in=play_ids).select_related("recipe")
-    # A promise counts from the moment somebody owned the play, however late this worker came.
-    owned_from: dict[int, datetime] = dict(
-        Interval.objects.filter(play__in=play_ids, owner__isnull=False)
-        .order_by()
-        .values("play")
-        .annotate(first=Min("valid_from"))
-        .values_list("play", "first")
+    plays = list(Play.objects.filter(pk__in=play_ids).defer("evidence", "amount_working"))
+    documents = documents_of(plays)
+    owned_from = first_owned(play_ids)
+    start_promises(
+        [
+            Promise(play, target, owned_from[play.pk])
+            for play in plays
+            for target in targets_for(documents[promising_version(play)], play.route, play.segment)
+        ],
+        now,
     )
-    calendar = Calendar.objects.filter(is_default=True).first()
-    clocks = [
-        new_clock(play, target, calendar, owned_from[play.pk])
-        for play in plays
-        for target in targets_for(play.recipe.document, play.route)
-    ]
-    calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
-    pauses = pauses_of(play_ids)
+    Play.objects.filter(pk__in=play_ids).update(clocks_started_at=now)
+
+
+def first_owned(play_ids: Sequence[int]) -> dict[int, datetime]:
+    """Since when somebody owned each play: from then on a promise counts, however late its clock is started."""
+    rows = Interval.objects.filter(play__in=play_ids, owner__isnull=False).order_by().values("play")
+    return dict(rows.annotate(first=Min("valid_from")).values_list("play", "first"))
+
+
+def start_promises(promises: Sequence[Promise], now: datetime) -> list[Clock]:
+    """Write the clocks of promises, whose plays the caller has claimed; a constant number of queries.
+
+    They are to be looked at by the watcher first: whoever edits a calendar at this very moment does not see them.
+    """
+    clocks = new_clocks(promises)
+    play_ids = {clock.play_id for clock in clocks}
+    calendars, pauses = calendars_of(clocks), pauses_of(play_ids)
     # Somebody may have been quicker than this worker: a contact made meanwhile is the first one.
     touched: dict[int, datetime] = dict(
         Touch.objects.filter(play__in=play_ids, direction=Touch.Direction.OUT)
@@ -62,6 +78,9 @@ def _start(play_ids: Sequence[int], now: datetime) -> None:
         set_times(clock, working_calendar(clock, calendars), pauses[clock.play_id], (), now)
         if clock.target == Clock.Target.FIRST_TOUCH and clock.play_id in touched:
             breaches.append(finish(clock, touched[clock.play_id], now))
+        clock.is_stale = clock.done_at is None
     Clock.objects.bulk_create(clocks)
-    ClockEvent.objects.bulk_create([event for event in breaches if event is not None])
-    Play.objects.filter(pk__in=play_ids).update(clocks_started_at=now)
+    write_unseen(breaches, [promise.play for promise in promises])
+    if any(clock.is_stale for clock in clocks):
+        poke("watch_clocks")
+    return clocks

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
-from csplaybooks.accounts.models import AccountFacts, Product
+from csplaybooks.accounts.models import Product
 from csplaybooks.playbooks.asking_again import ask_again
 from csplaybooks.playbooks.intervals import open_first_intervals
 from csplaybooks.playbooks.models import Match, Play, PlayMatch, PlayStep, Route, Run, Stage
 from csplaybooks.playbooks.models.matches import BY_VALUE
 from csplaybooks.playbooks.pipeline.amounts import Amount, Case, product_in, work_out_amounts
 from csplaybooks.playbooks.pipeline.queue import work_off
+from csplaybooks.playbooks.route_rules import NO_FACTS, RouteFacts, choose_route, facts_of
+from csplaybooks.playbooks.step_texts import frozen, steps_for
 from csplaybooks.playbooks.steps import HELD_COLUMNS, write_steps
 
 
@@ -35,48 +37,29 @@ class Opening:
     reason: str = ""
 
 
-def choose_route(rules: Sequence[Mapping[str, Any]], segment: str, amount: int | None, ceiling: str) -> Route:
-    """The first route whose `when` fits (an unknown amount fits no bound), lowered to the ceiling if there is one."""
-    route = next(Route(rule["route"]) for rule in rules if _fits(rule.get("when", {}), segment, amount))
-    if ceiling and Route(ceiling).weight < route.weight:
-        return Route(ceiling)
-    return route
-
-
-def _fits(when: Mapping[str, Any], segment: str, amount: int | None) -> bool:
-    if "segments" in when and segment not in when["segments"]:
-        return False
-    if "amount_at_least_minor" in when and (amount is None or amount < when["amount_at_least_minor"]):
-        return False
-    return not ("amount_below_minor" in when and (amount is None or amount >= when["amount_below_minor"]))
-
-
-def segments_of(accounts: Collection[int], at: datetime) -> dict[int, str]:
-    """The segments of accounts at a moment; who has no facts is left out. One query."""
-    facts = AccountFacts.objects.holding_at(at).filter(account__in=accounts)
-    return dict(facts.values_list("account", "segment"))
-
-
 def build_plays(openings: Sequence[Opening], now: datetime) -> list[Play]:
     """Unsaved plays with amount, route and expiry worked out; a constant number of queries."""
     amounts = work_out_amounts([Case(o.account_id, o.version.document["amount"], o.evidence) for o in openings], now)
-    segments = segments_of({o.account_id for o in openings}, now)
+    facts = facts_of({o.account_id for o in openings}, now)
     keys = {key for o in openings if (key := product_in(o.evidence))}
     products = dict(Product.objects.filter(key__in=keys).values_list("key", "pk"))
     return [
-        _build(opening, amount, segments.get(opening.account_id, ""), products, now)
+        _build(opening, amount, facts.get(opening.account_id, NO_FACTS), products, now)
         for opening, amount in zip(openings, amounts, strict=True)
     ]
 
 
-def _build(opening: Opening, amount: Amount, segment: str, products: Mapping[str, int], now: datetime) -> Play:
+def _build(opening: Opening, amount: Amount, facts: RouteFacts, products: Mapping[str, int], now: datetime) -> Play:
     document = opening.version.document
+    routing = choose_route(document["routes"], facts, amount.minor, opening.ceiling)
     return Play(
         account_id=opening.account_id,
         playbook_id=opening.version.playbook_id,
         recipe=opening.version,
         motion=document["motion"],
-        route=choose_route(document["routes"], segment, amount.minor, opening.ceiling),
+        route=routing.route,
+        routing=routing.frozen(),
+        segment=facts.segment,
         product_id=products.get(product_in(opening.evidence) or ""),
         origin=opening.origin,
         reason=opening.reason,
@@ -84,7 +67,7 @@ def _build(opening: Opening, amount: Amount, segment: str, products: Mapping[str
         expected_amount_minor=amount.minor,
         amount_working=amount.working,
         opened_at=now,
-        expires_at=now + timedelta(days=document["expires_days"]),
+        expires_at=now + timedelta(days=routing.expires_days or document["expires_days"]),
         updated_at=now,
     )
 
@@ -106,9 +89,9 @@ def save_plays(plays: Sequence[Play], now: datetime) -> list[Play]:
     open_first_intervals(saved, now)
     PlayStep.objects.bulk_create(
         [
-            PlayStep(play_id=play.pk, number=number, kind=step["kind"], text=step["text"])
+            PlayStep(play_id=play.pk, number=number, kind=step["kind"], text=step["text"], settings=frozen(step))
             for play in saved
-            for number, step in enumerate(play.recipe.document["steps"], start=1)
+            for number, step in steps_for(play.recipe.document, play.route)
         ]
     )
     return saved

@@ -33,7 +33,7 @@ def work_off(
     and after its last attempt stands in the tray (`stuck_at`); the others go on.
     """
     with transaction.atomic():
-        ids = _claim(queue, now=now, order_by=order_by, limit=limit)
+        ids = claim(queue, now=now, order_by=order_by, limit=limit)
         if not ids:
             return 0
         try:
@@ -47,7 +47,11 @@ def work_off(
     return len(ids)
 
 
-def _claim(queue: WorkQuerySet, *, now: datetime, order_by: Sequence[Any], limit: int) -> list[int]:
+def claim(queue: WorkQuerySet, *, now: datetime, order_by: Sequence[Any], limit: int) -> list[int]:
+    """Claim the first rows of a queue that nobody else holds, in the caller's transaction; answers their ids.
+
+    They carry the same new `claim`, by which whoever took them knows them again.
+    """
     waiting: WorkQuerySet = queue.workable_at(now)
     first: Any = waiting.order_by(*order_by).values_list("pk", flat=True)
     if connection.features.has_select_for_update_skip_locked:

@@ -11,21 +11,29 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.playbooks.acts.notices import tell_events
 from csplaybooks.playbooks.clockwork import (
+    COMPUTED,
     Due,
-    calendar_values,
+    look_up,
     outstanding,
-    pauses_of,
-    schedule,
-    set_times,
-    working_calendar,
-    written_events,
+    save_clocks,
+    set_lapses,
 )
+from csplaybooks.playbooks.heartbeats import WATCHER
+from csplaybooks.playbooks.ladder import Ladder
 from csplaybooks.playbooks.leases import beat
-from csplaybooks.playbooks.models import Clock, ClockEvent, Interval
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play
 
 logger = logging.getLogger("csplaybooks.watcher")
+
+#: What a line of the timeline calls a play is made of these.
+_NAMED = ("account", "account__name", "playbook", "playbook__name")
+
+#: On so many clocks one transaction looks. More would be quicker by little, and would hold its locks for longer.
+BATCH = 1000
 
 
 def due_clocks(now: datetime) -> Any:
@@ -33,31 +41,52 @@ def due_clocks(now: datetime) -> Any:
     return Clock.objects.ticking().filter(Q(next_event_at__lte=now) | Q(is_stale=True))
 
 
-def watch_clocks(*, now: datetime, limit: int = 500) -> int:
+def watch_clocks(*, now: datetime, limit: int = BATCH) -> int:
     """Write the events that are due on up to `limit` clocks; answers on how many clocks it looked.
 
-    Every clock is recomputed from its intervals first, so that no breach is written that a pause or a calendar edit
-    has moved. Missed events are written once, late: all warnings that a later event has overtaken are written with
-    it, and stand as one line on the timeline. A clock that fails (its calendar makes no sense) does not stop the
-    others: it is looked at again after `RETRY_SECONDS`. Writes a heartbeat with how many clocks were due and how many
-    were dealt with.
+    Every clock is recomputed from its intervals, owner and calendar first, so that no breach is written that a pause or
+    a calendar edit has moved. Missed events are written once, late: all warnings that a later event has overtaken are
+    written with it, and stand as one line on the timeline. A clock that fails (its calendar makes no sense) does not
+    stop the others: it is looked at again after `RETRY_SECONDS`. Writes a heartbeat with how many clocks were due, up
+    to the limit, and how many were dealt with.
     """
-    expected = due_clocks(now).count()
+    expected = min(due_clocks(now).count(), limit)
     seen = failed = 0
     if expected:
         with transaction.atomic():
-            ids = due_clocks(now).order_by("next_event_at", "pk").values("pk")
+            ids = due_clocks(now).order_by("next_event_at", "pk").values_list("pk", flat=True)
             if connection.features.has_select_for_update_skip_locked:
-                ids = ids.select_for_update(skip_locked=True)
-            # The row lock makes two watchers share the work; the unique event makes a second one harmless.
-            clocks = list(Clock.objects.filter(pk__in=list(ids[:limit].values_list("pk", flat=True))))
+                no_key = connection.features.has_select_for_no_key_update
+                ids = ids.select_for_update(skip_locked=True, no_key=no_key)
+            # The row lock makes two watchers share the work; the unique event makes a second one harmless. Read anew
+            # once it is held: the first statement may have seen them as they were before.
+            clocks = _settled(list(Clock.objects.filter(pk__in=Ids(list(ids[:limit]))).order_by("pk")))
             seen = len(clocks)
-            if seen < limit:
-                # All that were free: what else was due is in the hands of another watcher, and is counted by it.
-                expected = seen
+            # What else was due is in the hands of others, who count it themselves. Where they never come to an end the
+            # doctor sees it, by how long it has been due.
+            expected = seen
             failed = _notice_all([clock for clock in clocks if clock.done_at is None], now)
-    beat("csplaybooks:watcher", now, expected=expected, seen=seen - failed)
+    beat(WATCHER, now, expected=expected, seen=seen - failed)
     return seen
+
+
+def _settled(clocks: Sequence[Clock]) -> list[Clock]:
+    """Without those that are to be recomputed while their calendar is being edited: they wait for the end of that.
+
+    Whoever edits a calendar marks the clocks that run in it, but sees none that are being started at that moment. These
+    are stale from the start, and must stay so until the edit can be read.
+    """
+    stale = {clock.calendar_id for clock in clocks if clock.is_stale and clock.calendar_id is not None}
+    if not stale or not connection.features.has_select_for_update_skip_locked:
+        return list(clocks)
+    no_key = connection.features.has_select_for_no_key_update
+    free = set(
+        Calendar.objects.filter(pk__in=stale)
+        .order_by("pk")
+        .select_for_update(skip_locked=True, no_key=no_key)
+        .values_list("pk", flat=True)
+    )
+    return [clock for clock in clocks if not clock.is_stale or clock.calendar_id is None or clock.calendar_id in free]
 
 
 def _notice_all(clocks: Sequence[Clock], now: datetime) -> int:
@@ -85,25 +114,18 @@ def _noticed_alone(pk: int, now: datetime) -> bool:
 
 
 def _notice(clocks: Sequence[Clock], now: datetime) -> None:
-    calendars = calendar_values(clock.calendar_id for clock in clocks if clock.calendar_id is not None)
-    pauses = pauses_of(clock.play_id for clock in clocks)
-    written = written_events(clock.pk for clock in clocks)
-    holders: dict[int, int | None] = dict(
-        Interval.objects.filter(play__in={clock.play_id for clock in clocks}, valid_to__isnull=True).values_list(
-            "play", "holder"
-        )
-    )
+    facts = look_up(clocks)
+    people = _people_of({clock.play_id for clock in clocks})
+    ladder = Ladder.of_the_team()
     events: list[ClockEvent] = []
-    told: list[tuple[Clock, Due]] = []
+    latest: list[tuple[Clock, Due]] = []
     for clock in clocks:
-        calendar = working_calendar(clock, calendars)
-        due = [
-            event
-            for event in outstanding(schedule(clock, calendar, pauses[clock.play_id]), written[clock.pk])
-            if event.at <= now
-        ]
+        written = facts.written[clock.pk]
+        coming = facts.schedule(clock)
+        due = [event for event in outstanding(coming, written) if event.at <= now]
+        owner_id, holder_id = people.get(clock.play_id, (None, None))
         for event in due:
-            written[clock.pk].add((event.kind, event.level))
+            written.add((event.kind, event.level))
             events.append(
                 ClockEvent(
                     clock=clock,
@@ -111,33 +133,37 @@ def _notice(clocks: Sequence[Clock], now: datetime) -> None:
                     level=event.level,
                     due_at=event.at,
                     noticed_at=now,
-                    holder_id=holders.get(clock.play_id),
+                    holder_id=holder_id,
+                    told_id=ladder.told(event.kind, event.level, holder_id=holder_id, owner_id=owner_id),
                 )
             )
             if event.kind == ClockEvent.Kind.BREACHED:
                 clock.breached_at = event.at
                 clock.noticed_at = now
         if due:
-            told.append((clock, due[-1]))
-        set_times(clock, calendar, pauses[clock.play_id], written[clock.pk], now)
+            latest.append((clock, due[-1]))
+        facts.apply(clock, coming, now)
     ClockEvent.objects.bulk_create(events)
-    Clock.objects.ticking().bulk_update(
-        clocks,
-        ["due_at", "next_event_at", "state", "is_stale", "breached_at", "noticed_at", "excused_at"],
-        batch_size=500,
-    )
-    _tell(told, now)
+    save_clocks(clocks, [*COMPUTED, "breached_at", "noticed_at"])
+    set_lapses(facts.offers_moved())
+    _write_lines(latest, now)
+    tell_events(events, now=now)
 
 
-def _tell(told: Sequence[tuple[Clock, Due]], now: datetime) -> None:
-    plays = {
-        clock.play_id: clock.play
-        for clock in Clock.objects.filter(pk__in=[clock.pk for clock, _ in told]).select_related(
-            "play__account", "play__playbook"
-        )
-    }
+def _people_of(play_ids: set[int]) -> dict[int, tuple[int | None, int | None]]:
+    """Owner and holder of plays, by the play's id, as their open intervals say; one query."""
+    rows = Interval.objects.filter(play__in=Ids(sorted(play_ids)), valid_to__isnull=True).order_by()
+    return {play: (owner, holder) for play, owner, holder in rows.values_list("play", "owner", "holder")}
+
+
+def _write_lines(latest: Sequence[tuple[Clock, Due]], now: datetime) -> None:
+    """One line of the timeline for each clock: what happened last says what came before."""
+    if not latest:
+        return
+    named = Play.objects.filter(pk__in=Ids(sorted({clock.play_id for clock, _ in latest})))
+    plays = named.select_related("account", "playbook").only(*_NAMED).in_bulk()
     entries = []
-    for clock, event in told:
+    for clock, event in latest:
         play = plays[clock.play_id]
         target = clock.get_target_display()
         if event.kind == ClockEvent.Kind.WARNED:

@@ -14,7 +14,7 @@ from django.utils.text import slugify
 from csplaybooks.accounts.models import Plan, Product, TeamMember
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.business_time import BusinessCalendar
-from csplaybooks.playbooks.clockwork import calendar_value
+from csplaybooks.playbooks.calendar_choice import calendar_value
 from csplaybooks.playbooks.models import Calendar
 from csplaybooks.playbooks.replay.overrides import publish_overrides
 from csplaybooks.playbooks.replay.rules import Rules

@@ -8,8 +8,8 @@ from datetime import datetime
 from itertools import islice
 
 from csplaybooks.accounts.models import AccountTeam
-from csplaybooks.playbooks.models import Route
-from csplaybooks.playbooks.pipeline.owners import People, choose_owner
+from csplaybooks.playbooks.people import People, give
+from csplaybooks.playbooks.route_rules import Routing
 
 #: The facts of so many accounts are fetched by one query.
 CHUNK = 5000
@@ -62,8 +62,8 @@ def team_of(accounts: Collection[int]) -> dict[tuple[int, str], int]:
     }
 
 
-def staff(plays: Sequence[tuple[int, Route]], *, now: datetime) -> Staffing:
-    """The owners that plays (account and route) would find, the first first, as `assign_owners` would choose them.
+def staff(plays: Sequence[tuple[int, Routing]], *, now: datetime) -> Staffing:
+    """The owners that plays (account and routing) would find, the first first, as `assign_owners` would choose them.
 
     Two queries, and one for every 5,000 accounts. Shares are by name, with what nobody has room for at the end.
     """
@@ -73,26 +73,24 @@ def staff(plays: Sequence[tuple[int, Route]], *, now: datetime) -> Staffing:
     people = People.at(now)
     before = dict(people.load)
     owners: list[tuple[int | None, str]] = []
-    given: dict[int | None, list[Route]] = {}
-    for account_id, route in plays:
+    given: dict[int | None, list[Routing]] = {}
+    for account_id, routing in plays:
         csm = team.get((account_id, AccountTeam.Role.CSM))
-        owner_id, why = choose_owner(route, csm, team.get((account_id, AccountTeam.Role.AE)), people)
-        if owner_id is not None and route.counts_toward_load:
-            people.load[owner_id] += 1
-        owners.append((owner_id, why))
-        given.setdefault(owner_id, []).append(route)
+        chosen = give(routing, csm, team.get((account_id, AccountTeam.Role.AE)), people)
+        owners.append((chosen.owner_id, chosen.why))
+        given.setdefault(chosen.owner_id, []).append(routing)
     return Staffing(owners, _shares(given, people, before))
 
 
-def _shares(given: Mapping[int | None, Sequence[Route]], people: People, before: Mapping[int, int]) -> list[Share]:
+def _shares(given: Mapping[int | None, Sequence[Routing]], people: People, before: Mapping[int, int]) -> list[Share]:
     shares = []
-    for member_id, routes in given.items():
-        heavy = sum(route.counts_toward_load for route in routes)
+    for member_id, routings in given.items():
+        heavy = sum(routing.route.counts_toward_load for routing in routings)
         if member_id is None:
-            shares.append(Share(None, "Nobody has room", len(routes), heavy, 0, 0))
+            shares.append(Share(None, "Nobody has room", len(routings), heavy, 0, 0))
         else:
             member = people.members[member_id]
             shares.append(
-                Share(member_id, member.name, len(routes), heavy, before[member_id], member.open_play_cap),
+                Share(member_id, member.name, len(routings), heavy, before[member_id], member.open_play_cap),
             )
     return sorted(shares, key=lambda share: (share.member_id is None, share.name, share.member_id or 0))

@@ -9,7 +9,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from csplaybooks.accounts.models import AccountFacts
 from csplaybooks.playbooks.acts.recipes import publishing_faults
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.evaluator import TriggerVersion
@@ -17,7 +16,7 @@ from csplaybooks.playbooks.guards import Admitted, Ceiling, Hold, Panel, Questio
 from csplaybooks.playbooks.measures import Known
 from csplaybooks.playbooks.models import Match, Play, Playbook, Route
 from csplaybooks.playbooks.pipeline.amounts import Amount, Case, work_out_amounts
-from csplaybooks.playbooks.pipeline.opening import choose_route
+from csplaybooks.playbooks.route_rules import NO_FACTS, Routing, choose_route, facts_of
 from csplaybooks.playbooks.what_if.owners import CHUNK, Share, chunks, staff
 from csplaybooks.playbooks.what_if.sight import Sight, draft_triggers, identity_of
 from csplaybooks.playbooks.what_if.words import how_many
@@ -36,8 +35,8 @@ class Candidate:
     `evidence` is what was found as far as the viewer may read it, `words` a line of it for each condition. `standing`
     is the state of the episode that is open at the account already ("": none is); one that has had its play, or its
     time, stays as it is. Of the others `hold` is the guard that holds it (None: it is free) and `ceiling` the lowest
-    route allowed. The free have a route, an expected amount, and either an owner (None: nobody has room) or `folds`:
-    the account has a play of this motion, or gets it from another trigger.
+    route allowed. The free have a route, with all that its rule says, an expected amount, and either an owner (None:
+    nobody has room) or `folds`: the account has a play of this motion, or gets it from another trigger.
     """
 
     trigger: str
@@ -49,6 +48,7 @@ class Candidate:
     ceiling: Ceiling | None = None
     folds: bool = False
     route: Route | None = None
+    routing: Routing | None = None
     amount: Amount | None = None
     owner_id: int | None = None
     owner_why: str = ""
@@ -325,14 +325,16 @@ def _work_out(
     """Give amount and route to the free, and owners to those that would become plays."""
     free = [candidate for candidates in judged for candidate in candidates if candidate.is_free]
     amounts = _amounts(document, free, whole, now)
-    segments = _segments({candidate.account_id for candidate in free}, now)
+    facts = facts_of({candidate.account_id for candidate in free}, now)
     routed: dict[tuple[str, int], Candidate] = {}
     for candidate, amount in zip(free, amounts, strict=True):
         ceiling = candidate.ceiling.route if candidate.ceiling else ""
-        route = choose_route(document["routes"], segments.get(candidate.account_id, ""), amount.minor, ceiling)
-        routed[candidate.trigger, candidate.account_id] = replace(candidate, amount=amount, route=route)
+        routing = choose_route(document["routes"], facts.get(candidate.account_id, NO_FACTS), amount.minor, ceiling)
+        routed[candidate.trigger, candidate.account_id] = replace(
+            candidate, amount=amount, route=routing.route, routing=routing
+        )
     plays = _by_worth(candidate for candidate in routed.values() if candidate.opens_play)
-    staffing = staff([(play.account_id, play.route) for play in plays if play.route is not None], now=now)
+    staffing = staff([(play.account_id, play.routing) for play in plays if play.routing is not None], now=now)
     for play, (owner_id, why) in zip(plays, staffing.owners, strict=True):
         routed[play.trigger, play.account_id] = replace(play, owner_id=owner_id, owner_why=why)
     worked_out = [
@@ -350,17 +352,6 @@ def _amounts(document: Mapping[str, Any], free: Sequence[Candidate], whole: _Evi
         for start in range(0, len(cases), CHUNK)
         for amount in work_out_amounts(cases[start : start + CHUNK], now)
     ]
-
-
-def _segments(accounts: set[int], now: datetime) -> dict[int, str]:
-    return {
-        account_id: segment
-        for chunk in chunks(accounts)
-        for account_id, segment in AccountFacts.objects.holding_at(now)
-        .filter(account__in=chunk)
-        .order_by()
-        .values_list("account", "segment")
-    }
 
 
 def _by_worth(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -45,6 +45,10 @@ SIGNAL_TYPES = (
     ("prompt_dismissed", "Prompt dismissed", Strength.WEAK),
     ("upgrade_started", "Upgrade started", Strength.STRONG),
     ("upgrade_done", "Upgrade done", Strength.STRONG),
+    ("email_sent", "E-mail sent", Strength.WEAK),
+    ("email_received", "E-mail received", Strength.WEAK),
+    ("call_logged", "Call logged", Strength.WEAK),
+    ("meeting_held", "Meeting held", Strength.WEAK),
     ("funding_announced", "Funding announced", Strength.WEAK),
     ("hiring_announced", "Hiring announced", Strength.WEAK),
 )

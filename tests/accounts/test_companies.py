@@ -198,8 +198,8 @@ def test_a_date_beyond_reason_is_refused(name: str, day: date) -> None:
 @pytest.mark.parametrize("count", [1, 50])
 def test_setting_facts_of_many_takes_the_queries_of_one(count: int, django_assert_num_queries: Any) -> None:
     ids = [account.pk for account in AccountFactory.create_batch(count)]
-    # Savepoints (4); lock, read, record, supersede, insert; account rows, timeline.
-    with django_assert_num_queries(11):
+    # Savepoints (4); lock, read, record, supersede, insert; account rows; whether regions have calendars; timeline.
+    with django_assert_num_queries(12):
         set_facts(account_ids=ids, facts={"region": "apac"}, effective_at=START, now=NOW, actor=None)
 
 

@@ -218,7 +218,7 @@ def test_who_has_open_plays_does_not_stop_working() -> None:
     member = play.owner
     stop = {"member_id": member.pk, "values": {"is_active": False}, "now": NOW, "actor": None}
     said = refused(lambda: change_member(**stop))
-    instead = "assign them to somebody else first; offers are refused or taken back before that"
+    instead = "“Let them leave the team”, an action of the list of members, hands on all that waits for them"
     assert said == {"is_active": [f"{member} owns or holds an open play: {instead}."]}
     assert TeamMember.objects.get(pk=member.pk).is_active
     assert not TimelineEntry.objects.exists()

@@ -47,7 +47,7 @@ def _put(sent: dict[str, Any], name: str, widget: Any, value: Any) -> None:
     sent[name] = "" if value is None else value
 
 
-def send(client: Client, address: str, **values: Any) -> Any:
+def send(client: Client, address: str, /, **values: Any) -> Any:
     """Open the form at `address`, change some of its values, send it; answers the response."""
     data = opened(client, address) | values
     return client.post(address, {name: value for name, value in data.items() if value is not None})

@@ -6,12 +6,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.test import Client
 
-from csplaybooks.accounts.factories import ChampionFactory, TeamMemberFactory
+from csplaybooks.accounts.factories import (
+    ChampionFactory,
+    EntitlementFactory,
+    FindingFactory,
+    QbrFactory,
+    TeamMemberFactory,
+)
 from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks.factories import CalendarFactory, PlayFactory
 from csplaybooks.playbooks.models import Handoff, Play
+from csplaybooks.signals.factories import ReadingFactory
 from tests.admin.conftest import SignIn, permitted
 from tests.admin.pages import act, told, url
 
@@ -72,7 +80,9 @@ def test_a_play_goes_from_one_to_the_other(csm, seller, eve, play):
 def test_who_offered_it_cannot_answer(csm, eve, play):
     act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
     (why,) = told(act(csm, Play, "accept_plays", [play]))
-    assert "accept is not possible: that is for Eve, or somebody above them; possible: touch, take back" in why
+    assert (
+        "Accept the offer is not possible: that is for Eve, whoever stands in for them, or somebody above them" in why
+    )
     assert told(act(csm, Play, "take_back_plays", [play], perform="1", reason="They called me")) == [
         "1 play: offer taken back."
     ]
@@ -125,6 +135,25 @@ def test_an_offer_that_is_gone_is_not_answered_by_silence(csm, seller, eve, play
     for action in ("accept_plays", "refuse_plays"):
         (said,) = told(act(seller, Play, action, [play], from_play="1"))
         assert "nothing was done" in said
+
+
+def test_the_value_shown_is_read_on_the_page_of_the_offer(csm, seller, eve, play):
+    FindingFactory(account=play.account, kind="win", text="Reports in <half> the time")
+    QbrFactory(account=play.account, held_at=NOW, summary="They love it.")
+    ReadingFactory(account=play.account, occurred_at=NOW)
+    EntitlementFactory(account=play.account, mrr_minor=250_000)
+    act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    page = seller.get(url(Handoff, "change", Handoff.objects.get().pk)).content.decode()
+    for words in (
+        *("Wins so far", "Reports in &lt;half&gt; the time", "Last review", "2026-11-16: They love it."),
+        *("Usage", "Seats: 18 of 20 on 2026-11-16", "What they hold", "Monthly revenue now", "2,500.00 USD"),
+    ):
+        assert words in page, words
+    eve.user.user_permissions.set(Permission.objects.filter(codename__in=["view_handoff", "view_finding"]))
+    page = seller.get(url(Handoff, "change", Handoff.objects.get().pk)).content.decode()
+    assert "Reports in &lt;half&gt; the time" in page
+    for words in ("They love it.", "18 of 20 on", "2,500.00 USD"):
+        assert words not in page, words
 
 
 def test_people_of_an_account_are_told_to_those_who_see_it(csm, seller, eve, play):

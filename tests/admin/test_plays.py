@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
-from csplaybooks.accounts.models import TimelineEntry
+from csplaybooks.accounts.models import TeamMember, TimelineEntry
 from csplaybooks.playbooks.acts.plays import start_plays
 from csplaybooks.playbooks.admin import play_acts
 from csplaybooks.playbooks.admin.clocks import promised
@@ -88,7 +88,7 @@ def test_page_tells_everything_and_changes_nothing(boss):
 def test_page_has_a_button_for_each_act_that_is_possible(boss):
     play = PlayFactory()
     offered = [each.verb for each in boss.get(url(Play, "change", play.pk)).context["acts"]]
-    assert offered == ["assign", "start", "touch", "pause", "offer", "win", "lose", "decline", "withdraw"]
+    assert offered == ["assign", "release", "start", "touch", "pause", "offer", "win", "lose", "decline", "withdraw"]
     response = act(boss, Play, "start_plays", [play], from_play="1")
     assert response["Location"] == url(Play, "change", play.pk)
     play.refresh_from_db()
@@ -180,6 +180,8 @@ def test_actions_read_as_sentences(boss):
     choices = boss.get(url(Play, "changelist")).context["action_form"].fields["action"].choices
     assert [label for name, label in choices if name.endswith("_plays")] == [
         "Assign selected plays",
+        "Claim selected plays",
+        "Release selected plays",
         "Start selected plays",
         "Log a contact on selected plays",
         "Pause selected plays",
@@ -188,6 +190,8 @@ def test_actions_read_as_sentences(boss):
         "Accept the offers of selected plays",
         "Refuse the offers of selected plays",
         "Take back the offers of selected plays",
+        "Do the step of selected plays",
+        "Skip the step of selected plays",
         "Mark selected plays as won",
         "Mark selected plays as lost",
         "Decline selected plays",
@@ -268,6 +272,38 @@ def test_decline_needs_a_reason(boss):
     assert play.stage == "owned"
 
 
+def test_who_looked_before_somebody_else_moved_it_is_told(boss):
+    play, other = PlayFactory(), PlayFactory()
+    page = boss.get(url(Play, "change", play.pk)).context
+    assert page["seen"] == f"{play.pk}:1"
+    asked = act(boss, Play, "assign_plays", [play, other])
+    assert sorted(asked.context["seen"].split(",")) == [f"{play.pk}:1", f"{other.pk}:1"]
+    start_plays(play_ids=[play.pk], now=NOW)
+    member = TeamMemberFactory()
+    done, why = told(
+        act(boss, Play, "assign_plays", [play, other], perform="1", owner=member.pk, seen=asked.context["seen"])
+    )
+    assert done == "1 play: assigned."
+    assert "Assign is not possible: somebody else was first" in why
+    (why,) = told(act(boss, Play, "resume_plays", [play], seen=page["seen"]))
+    assert "Resume is not possible: the play is running and working" in why
+    # A contact was made, whoever moved the play meanwhile; and what says nothing is passed over.
+    for seen in (page["seen"], "", "x", "1:2:3", f"{play.pk}:{9**30}"):
+        said = told(act(boss, Play, "touch_plays", [play], perform="1", channel="call", direction="out", seen=seen))
+        assert said == ["1 play: contact logged."]
+
+
+def test_play_is_claimed_out_of_the_tray_and_released_to_it(csm, carla):
+    TeamMember.objects.filter(pk=carla.pk).update(manager=TeamMemberFactory(leads=True))
+    play = PlayFactory(unowned=True)
+    offered = [each.verb for each in csm.get(url(Play, "change", play.pk)).context["acts"]]
+    assert offered == ["assign", "claim", "withdraw"]
+    assert told(act(csm, Play, "claim_plays", [play])) == ["1 play: claimed."]
+    assert told(ask(csm, "release_plays", [play], reason="On leave")) == ["1 play: released."]
+    play.refresh_from_db()
+    assert (play.owner, play.tray_at) == (carla, NOW)
+
+
 def test_each_play_that_is_refused_is_told(boss, monkeypatch):
     monkeypatch.setattr(play_acts, "MOST_REFUSALS", 1)
     owned = PlayFactory()
@@ -275,7 +311,7 @@ def test_each_play_that_is_refused_is_told(boss, monkeypatch):
     start_plays(play_ids=[play.pk for play in running], now=NOW)
     done, why, more = told(act(boss, Play, "start_plays", [owned, *running]))
     assert done == "1 play: started."
-    assert "start is not possible: the play is running and working" in why
+    assert "Start is not possible: the play is running and working" in why
     assert more == "1 play more: refused."
 
 

@@ -225,7 +225,7 @@ def test_a_scope_that_is_of_the_table_lets_a_token_read_it(site: Site, monkeypat
     token = ApiTokenFactory(scopes=["plays:read"])
     token.scopes = ["plays:read", "findings:read"]
     assert not may_read(token, "csplaybooks_accounts.Finding")
-    monkeypatch.setitem(ApiToken.PERMISSIONS, "findings:read", "csplaybooks_accounts.view_finding")
+    monkeypatch.setitem(ApiToken.PERMISSIONS, "findings:read", ("csplaybooks_accounts.view_finding",))
     assert may_read(token, "csplaybooks_accounts.Finding")
     assert not may_read(token, "csplaybooks_accounts.Champion")
     said = words_of(token, site.play.evidence)

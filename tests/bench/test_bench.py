@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -54,3 +55,15 @@ def test_each_trigger_of_the_library_is_measured_against_sql_by_hand(folder: Pat
     assert "The first round (opens " in answer.stdout
     assert "all triggers evaluated | " in answer.stdout
     assert "Most memory of the process that did all this (" in answer.stdout
+
+
+def test_business_time_is_measured_without_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.calendar.CALLS", 20)
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "calendar"])
+    # It ends where the answers differ from going from day to day.
+    importlib.import_module("bench.__main__").main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "µs" in line]
+    assert len(lines) == 5
+    assert all("from day to day" in line for line in lines[:4])

@@ -45,6 +45,10 @@ def test_good_settings_give_none(settings):
         ({"TIME_ZONE": "Mars/Olympus"}, "E003", "no time zone known here", "IANA"),
         ({"TIME_ZONE": "../etc/passwd"}, "E003", "no time zone known here", "IANA"),
         ({"TIME_ZONE": ""}, "E003", "must not be empty", "IANA"),
+        ({"SITE_URL": "growth.example.com"}, "E003", "no address such as https", "link to plays"),
+        ({"SITE_URL": "https://growth.example.com/?a=b"}, "E003", "no address such as https", "link to plays"),
+        ({"MAIL_FROM": "growth"}, "E003", "no address of mail", "DEFAULT_FROM_EMAIL"),
+        ({"NOTICES_BY_MAIL": 1}, "E002", "type bool, not int", "EMAIL_BACKEND"),
         ({"CURRENCY": "euro"}, "E003", "no ISO 4217 code", "currency"),
         ({"AUTHENTICATION_CLASSES": []}, "E003", "must not be empty", "dotted paths"),
         ({"AUTHENTICATION_CLASSES": ["nowhere.Nothing"]}, "E003", "cannot be imported", "dotted paths"),
@@ -62,3 +66,22 @@ def test_each_bad_setting_gives_one_message(values, number, named, mend):
     assert message.id == f"csplaybooks.{number}"
     assert named in message.msg
     assert mend in (message.hint or "")
+
+
+def test_what_may_be_empty():
+    assert messages_for({"SITE_URL": "", "MAIL_FROM": ""}) == []
+
+
+def test_mail_that_leads_nowhere(settings):
+    on = {"NOTICES_BY_MAIL": True, "SITE_URL": "https://growth.example.com/csp"}
+    if hasattr(settings, "MAILERS"):
+        del settings.MAILERS
+    (nowhere,) = messages_for(on)
+    assert nowhere.id == "csplaybooks.W017"
+    assert "EMAIL_URL" in str(nowhere.hint)
+    assert messages_for({}) == []
+    settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
+    assert messages_for(on) == []
+    (links,) = messages_for({**on, "SITE_URL": ""})
+    assert links.id == "csplaybooks.W018"
+    assert "SITE_URL" in str(links.hint)

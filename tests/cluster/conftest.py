@@ -8,17 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.site import Site
-from tests.redis import Redis, require_binary, throwaway_redis
+from tests.redis import Redis, pokes_by_redis
 
 
 @pytest.fixture
-def redis(monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
+def redis() -> Iterator[Redis]:
     """A server of its own for the test, whose pokes go there, too."""
-    from django_q.conf import Conf
-
-    with throwaway_redis(require_binary()) as server:
-        monkeypatch.setattr(Conf, "ORM", None)
-        monkeypatch.setattr(Conf, "REDIS", server.url)
+    with pokes_by_redis() as server:
         yield server
 
 

@@ -13,6 +13,7 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -76,6 +77,8 @@ def _services() -> Iterator[dict[str, str]]:
             "REDIS_URL": server.url,
             "SECRET_KEY": secrets.token_urlsafe(50),
             "DJANGO_SETTINGS_MODULE": "csplaybooks.settings",
+            # No mail ever leaves a demo.
+            "EMAIL_URL": f"filemail://{Path(tempfile.gettempdir()) / 'csplaybooks-demo-cluster-mails'}",
         }
 
 

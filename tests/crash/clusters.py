@@ -69,6 +69,10 @@ class Group:
             )
         self.pid = self._main.pid
 
+    def main(self) -> psutil.Process:
+        """The process that was started."""
+        return psutil.Process(self.pid)
+
     def members(self) -> list[psutil.Process]:
         """All living processes of the group."""
         found = []
@@ -107,7 +111,7 @@ class Cluster(Group):
     def workers(self) -> list[psutil.Process]:
         """The living workers, once the cluster is up."""
         if self._sentinel is None:
-            (self._sentinel,) = wait_until(lambda: children(psutil.Process(self.pid)), what="a sentinel")
+            (self._sentinel,) = wait_until(lambda: children(self.main()), what="a sentinel")
             size = Q_CLUSTER["workers"] + 2
             crew = wait_until(lambda: len(crew := children(self._sentinel)) == size and crew, what="a whole crew")
             # The sentinel starts its workers first, then these two.

@@ -16,6 +16,7 @@ from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.invariants import violations
 from csplaybooks.playbooks.models import Clock, Interval, Match, Play, PlayMatch, PlayStep, Route, Stage
 from csplaybooks.playbooks.pokes import pokes_silenced
+from csplaybooks.playbooks.step_texts import steps_for
 from csplaybooks.signals.models import IntakeBatch
 
 #: The motions of the plays that every account gets from `readings` and `signals`, with their triggers: the first
@@ -23,28 +24,43 @@ from csplaybooks.signals.models import IntakeBatch
 MOTIONS = {"seat_expansion": {"seats_above_80", "three_added"}, "tier_upsell": {"gates_at_high_usage"}}
 
 
-def make_company(count: int, now: datetime, *, managers: int = 10) -> list[str]:
+def make_company(
+    count: int,
+    now: datetime,
+    *,
+    managers: int = 10,
+    cap: int | None = None,
+    segments: Sequence[str] = ("mid_market",),
+) -> list[str]:
     """Accounts that have long been paying, as external ids, and a team whose room is just enough for them.
 
-    Every other account has a CSM of its own, the others go to the pool.
+    Every other account has a CSM of its own, the others go to the pool. `cap` is the room of each CSM where it is not
+    to be just enough. The accounts are of these segments in turn.
     """
     since = now - timedelta(days=300)
     with pokes_silenced():
         set_up(now=now, schedules=False)
         team = [
-            TeamMemberFactory(name=f"CSM {number:02}", open_play_cap=-(-count // managers))
+            TeamMemberFactory(name=f"CSM {number:02}", open_play_cap=cap or -(-count // managers))
             for number in range(managers)
         ]
         TeamMemberFactory(name="Digital desk", desk=True)
         names = [f"company-{number:04}" for number in range(count)]
         facts = {
             "lifecycle": "paying",
-            "segment": "mid_market",
             "activated_on": (since + timedelta(days=9)).date().isoformat(),
             "customer_since": since.date().isoformat(),
         }
         accounts = create_accounts(
-            items=[NewAccount(name=name, identities=[("crm", name)], facts=facts, valid_from=since) for name in names],
+            items=[
+                NewAccount(
+                    name=name,
+                    identities=[("crm", name)],
+                    facts={**facts, "segment": segments[number % len(segments)]},
+                    valid_from=since,
+                )
+                for number, name in enumerate(names)
+            ],
             now=since,
             actor=None,
         )
@@ -102,7 +118,7 @@ def waiting() -> dict[str, int]:
         "unclaimed changes": Change.objects.unclaimed().count(),
         "unfired matches": Match.objects.unfired().count(),
         "unowned plays": Play.objects.filter(stage=Stage.ROUTED).count(),
-        "unclocked plays": Play.objects.filter(clocks_started_at__isnull=True).count(),
+        "unclocked plays": Play.objects.open().filter(clocks_started_at__isnull=True).count(),
     }
     return {name: count for name, count in counts.items() if count}
 
@@ -160,7 +176,7 @@ def _assert_parts(plays: Sequence[Play]) -> None:
         if play.route in target.get("routes", [play.route])
     )
     assert steps == Counter(
-        (play.pk, number) for play in plays for number, _ in enumerate(play.recipe.document["steps"], start=1)
+        (play.pk, number) for play in plays for number, _ in steps_for(play.recipe.document, play.route)
     )
 
 

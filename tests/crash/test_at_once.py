@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from csplaybooks.accounts.models import Account
 from csplaybooks.playbooks import tasks
@@ -24,7 +24,7 @@ from csplaybooks.playbooks.pipeline.watcher import watch_clocks
 from csplaybooks.playbooks.runs import matches_after, replay_run, run_triggers
 from csplaybooks.signals.intake import take_in_readings, take_in_signals
 from csplaybooks.signals.models import IntakeBatch, Signal
-from tests.at_once import at_once, begin
+from tests.at_once import at_once, begin, waiting_for_locks
 from tests.crash.clusters import wait_until
 from tests.crash.company import assert_all_once, attempts, make_company, readings, signals
 
@@ -170,13 +170,6 @@ def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ri
             queue.filter(pk__in=ids), lambda pks: opening._open(pks, NOW), now=NOW, order_by=("pk",)
         )
 
-    def waiting_for_locks() -> bool:
-        with connection.cursor() as cursor:
-            # Inside a transaction the server would show what it showed first.
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-            return bool(cursor.fetchone()[0] == len(batches))
-
     with transaction.atomic():
         open_play_by_hand(
             account_id=between.pk,
@@ -185,7 +178,7 @@ def test_two_batches_that_open_the_same_plays_do_not_wait_for_each_other_in_a_ri
             now=NOW,
         )
         crew = begin(lambda: at_once(*map(open_batch, batches)))
-        wait_until(waiting_for_locks, what="both batches to meet the play opened by hand")
+        wait_until(lambda: waiting_for_locks() == len(batches), what="both batches to meet the play opened by hand")
     assert crew.result(timeout=60) == [3, 3]
 
     assert "trying row by row" not in caplog.text

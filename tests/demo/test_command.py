@@ -24,8 +24,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from csplaybooks.playbooks.demo.live import __name__ as live_module
-from csplaybooks.playbooks.demo.lock import Held, held, lock_file_of
+from csplaybooks.playbooks.demo.lock import Held, held, lock_file_of, mails_of
 from csplaybooks.playbooks.demo.processes import Programs
+from csplaybooks.playbooks.management.commands.csplaybooks_demo import _environment
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 #: Long for a busy machine; what is waited for is asked for all the time.
@@ -320,3 +321,12 @@ def test_the_lock_belongs_to_the_database_and_not_to_who_signs_in(tmp_path: Path
     postgres = {"ENGINE": "django.db.backends.postgresql", "HOST": "db", "PORT": "", "NAME": "a", "USER": "ann"}
     assert lock_file_of({**postgres, "USER": "bob"}) == lock_file_of(postgres)
     assert lock_file_of({**postgres, "NAME": "b"}) != lock_file_of(postgres)
+
+
+def test_no_mail_ever_leaves_a_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMAIL_URL", "smtp://mail.example.com")
+    told = _environment("127.0.0.1", 8001)
+    folder = mails_of(connection.settings_dict)
+    assert told["EMAIL_URL"] == f"filemail://{folder}"
+    assert folder.name.endswith("-demo-mails")
+    assert told["CSPLAYBOOKS_SITE_URL"] == "http://127.0.0.1:8001"

@@ -129,11 +129,15 @@ def test_plays_for_sales_are_handed_over(grown_up: Told) -> None:
     assert answers.total() >= 20
     assert answers["accepted"] > answers.total() / 2
     assert min(answers["refused"], answers["taken_back"], answers["expired"]) >= 1
-    # Somebody finds one waiting, and it is the executive who can sign in.
-    waiting: Any = Handoff.objects.get(answer="waiting")
-    assert waiting.offered_to.user.username == SIGN_INS["ae"]
-    assert waiting.offered_at.date() == SUNDAY.date() - timedelta(days=2)
-    assert waiting.context["found"]
+    # Somebody finds one waiting, and it is the executive who can sign in; others were made by the last runs.
+    waiting: Any = Handoff.objects.filter(answer="waiting")
+    assert not waiting.filter(offered_at__lt=SUNDAY - timedelta(days=4)).exists()
+    friday: Any = waiting.filter(offered_at__date=SUNDAY.date() - timedelta(days=2)).latest("offered_at")
+    assert friday.offered_to.user.username == SIGN_INS["ae"]
+    assert friday.context["found"]
+    # The routing offered every play for sales that it gave to a CSM, or said why not.
+    offered = Play.objects.filter(route="sales", handoffs__isnull=False).distinct().count()
+    assert offered >= 20
     assert not Handoff.objects.filter(answer="refused", reason="").exists()
     # Most were answered within the promise, some were not.
     clocks = Counter(Clock.objects.filter(target="handoff_accepted").values_list("state", flat=True))

@@ -241,3 +241,75 @@ def test_the_web_server_listens_here_only_and_ends_after_its_statements() -> Non
     unit = (CHECKOUT / "deploy" / "systemd" / "csplaybooks-web.service").read_text()
     (grace,) = [int(line.partition("=")[2]) for line in unit.splitlines() if line.startswith("TimeoutStopSec=")]
     assert grace > gunicorn_settings.graceful_timeout
+
+
+def mailer(**environment: str) -> tuple[str, dict[str, Any]]:
+    """The mail backend of the site and its options, as either Django names them."""
+    program = """
+import json, django, csplaybooks.settings as site
+if django.VERSION >= (6, 1):
+    mailer = site.MAILERS["default"]
+    told = mailer["BACKEND"], mailer["OPTIONS"]
+else:
+    names = {old: new for new, old in site._MAIL_SETTINGS.items()}
+    told = site.EMAIL_BACKEND, {names[name]: getattr(site, name) for name in names if hasattr(site, name)}
+print(json.dumps(told))
+"""
+    told = answer(program, **environment)
+    assert told.returncode == 0, told.stderr
+    backend, options = json.loads(told.stdout)
+    return backend.split(".")[-2], options
+
+
+@pytest.mark.parametrize(
+    ("url", "backend", "options"),
+    [
+        ("consolemail://", "console", {}),
+        ("filemail:///var/a%20b", "filebased", {"file_path": "/var/a b"}),
+        (
+            "smtp://mail.example",
+            "smtp",
+            {"host": "mail.example", "port": 25, "username": "", "password": "", "use_tls": False, "use_ssl": False},
+        ),
+        (
+            "smtp+tls://me%40x:w%2Frd@mail.example",
+            "smtp",
+            {
+                "host": "mail.example",
+                "port": 587,
+                "username": "me@x",
+                "password": "w/rd",
+                "use_tls": True,
+                "use_ssl": False,
+            },
+        ),
+        (
+            "smtp+ssl://mail.example:4465",
+            "smtp",
+            {"host": "mail.example", "port": 4465, "username": "", "password": "", "use_tls": False, "use_ssl": True},
+        ),
+    ],
+)
+def test_mail_leaves_as_the_address_says(url: str, backend: str, options: dict[str, Any]) -> None:
+    found = mailer(EMAIL_URL=url)
+
+    assert found == (backend, options | ({"timeout": 10} if backend == "smtp" else {}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mail.example", "smtp://", "smtp://mail.example:word", "filemail://", "filemail://here", "http://secret@x", "x"],
+)
+def test_an_address_of_mail_that_cannot_be_read_is_one_sentence_without_its_text(url: str) -> None:
+    told = answer("import csplaybooks.settings", EMAIL_URL=url)
+
+    assert told.returncode == 1
+    assert "ImproperlyConfigured: EMAIL_URL cannot be read; it must be smtp://USER:PASSWORD@HOST:PORT" in told.stderr
+    assert "secret" not in told.stderr
+
+
+def test_notices_go_by_mail_where_mail_leaves() -> None:
+    assert setting("CSPLAYBOOKS") == {}
+    assert setting("CSPLAYBOOKS", EMAIL_URL="consolemail://") == {"NOTICES_BY_MAIL": True}
+    off = setting("CSPLAYBOOKS", EMAIL_URL="consolemail://", CSPLAYBOOKS_NOTICES_BY_MAIL="false")
+    assert off == {"NOTICES_BY_MAIL": False}

@@ -10,8 +10,20 @@ import pytest
 from csplaybooks.accounts.api import AccountFilters, AccountSerializer, FactsSerializer
 from csplaybooks.accounts.models import ApiToken
 from csplaybooks.playbooks.api import ClockSerializer, PlayFilters, PlaySerializer
+from csplaybooks.playbooks.api_acts import API_ACTS
 from csplaybooks.playbooks.api_prompts import PromptQuery, PromptSerializer
+from csplaybooks.playbooks.api_reports import (
+    HandoffQuery,
+    HandoffReportSerializer,
+    IntervalSerializer,
+    OfferLineSerializer,
+    RefusalSerializer,
+    TimeLineSerializer,
+    WhoseTimeQuery,
+    WhoseTimeSerializer,
+)
 from csplaybooks.playbooks.prompts import ANSWERS
+from csplaybooks.playbooks.reports import Cut, Every, Kept, Pairing
 from csplaybooks.signals.intake.items import READINGS, SIGNALS
 from tests.docs.page import CHECKOUT, DOCS, Table, parts_of
 
@@ -67,8 +79,35 @@ def test_every_member_of_an_answer_is_told(serializer: Any) -> None:
     assert sorted(set(serializer().fields) - NAMED) == []
 
 
+def test_every_act_and_what_its_body_holds_is_told() -> None:
+    told = {
+        verb: set(re.findall(r"`(\w+)`", body))
+        for verbs, body in rows_of("act", "body")
+        for verb in re.findall(r"\w+", verbs)
+    }
+    assert set(told) == {act.verb for act in API_ACTS}
+    for act in API_ACTS:
+        assert set(act.body().fields) - told[act.verb] == set(), act.verb
+
+
 def test_every_parameter_of_prompts_and_every_answer_to_one_is_told() -> None:
     assert sorted(set(PromptQuery.base_fields) - NAMED) == []
     told = {row[0].strip("`"): row[1] for row in rows_of("what", "body", "the prompt")}
     assert set(told) == set(ANSWERS)
     assert all(kind in told[what] for what, kind in ANSWERS.items())
+
+
+@pytest.mark.parametrize(
+    "serializer",
+    [
+        *(WhoseTimeSerializer, TimeLineSerializer, IntervalSerializer),
+        *(HandoffReportSerializer, OfferLineSerializer, RefusalSerializer),
+    ],
+)
+def test_every_member_of_a_report_is_told(serializer: Any) -> None:
+    assert sorted(set(serializer().fields) - NAMED) == []
+
+
+@pytest.mark.parametrize("words", [WhoseTimeQuery.base_fields, HandoffQuery.base_fields, Cut, Pairing, Every, Kept])
+def test_every_parameter_of_reports_and_its_words_are_told(words: Any) -> None:
+    assert sorted({str(word) for word in words} - NAMED) == []

@@ -23,8 +23,14 @@ _READ_BY_MACHINES = {
     (who.ApiToken, "digest"),
     (who.ApiToken, "prefix"),
     (who.Movement, "original_currency"),
+    (who.TeamMember, "zone"),
     (who.TimelineEntry, "subject_type"),
     (what.Calendar, "zone"),
+    # Empty where the use is that of a member.
+    (what.CalendarUse, "region"),
+    # Empty where nothing was missed.
+    (what.Clock, "excuse_reason"),
+    (what.Clock, "zone"),
     (what.Playbook, "draft"),
     (what.PlaybookVersion, "source"),
     # It points at a trigger of the document; what is shown of it begins with the playbook's key.

@@ -21,7 +21,7 @@ from django.urls import reverse
 
 from csplaybooks.accounts.models import Account
 from csplaybooks.admin_base import VisibleRelatedFilter
-from csplaybooks.playbooks.models import Playbook, Trigger
+from csplaybooks.playbooks.models import Handoff, Play, Playbook, Trigger
 from tests.admin.pages import told, url
 from tests.admin.rows import MODELS
 from tests.meta.canary import CANARY, World, sings, snapshot
@@ -31,6 +31,9 @@ pytestmark = pytest.mark.django_db
 
 #: What a search finds the word by; pages repeat what was searched for.
 PART = CANARY[1:]
+
+#: Pages of a table that are about no one row.
+WITHOUT_ROW = ("changelist", "add", "whose_time", "report")
 
 #: Doors before which no stranger is put, with the reason.
 EXEMPT = {
@@ -120,6 +123,24 @@ def through_what_if(world: World, stranger: Client, boss: Client, model: type[mo
         yield from _through_row("what_if")(world, stranger, boss, model)
 
 
+def through_routing(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
+    if model is Playbook:
+        yield from _through_row("routing")(world, stranger, boss, model)
+
+
+def through_routing_of_all(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
+    if model is not Playbook:
+        return
+    for query in ({}, {"account": world[Account].pk}, {"account": world[Account].name}, {"format": "csv"}):
+        response = stranger.get(url(model, "routing_all"), query)
+        told = b"".join(response) if response.streaming else response.content
+        # What was asked stands on the page again; nothing may tell that there is such an account.
+        if response.status_code != 200 or CANARY in told.decode().replace(str(query.get("account")), "").lower():
+            yield f"{query}: {response.status_code}"
+    if not sings(boss.get(url(model, "routing_all"), {"account": world[Account].pk})):
+        yield "tells nobody of rows"
+
+
 def through_why(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
     if model is Trigger:
         address = reverse("admin:csplaybooks_playbooks_trigger_why", args=[world[Account].pk])
@@ -143,6 +164,26 @@ def _through_verdicts(kind: str) -> Callable[..., Iterator[str]]:
     return through
 
 
+def _through_report(report: str, table: type[models.Model]) -> Callable[..., Iterator[str]]:
+    """A report over many rows, and its file: it opens, and is of the rows that one sees."""
+
+    def through(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
+        if model is not table:
+            return
+        period = {"since": "2000-01-01", "by": "play"}
+        for query in ({}, period, {**period, "csv": "1"}, {**period, "csv": "reasons"}):
+            response = stranger.get(url(model, report), query)
+            told = b"".join(response) if response.streaming else b""
+            if response.status_code != 200 or (not response.streaming and sings(response)):
+                yield f"{query}: {response.status_code}"
+            if CANARY in told.decode().lower() or len(told.splitlines()) > 1:
+                yield f"{query}: tells of rows"
+        if not sings(boss.get(url(model, report), period)):
+            yield "tells nobody of rows"
+
+    return through
+
+
 def through_old_address(world: World, stranger: Client, boss: Client, model: type[models.Model]) -> Iterator[str]:
     address = f"{url(model, 'changelist')}{world[model].pk}/"
     response = stranger.get(address)
@@ -157,9 +198,13 @@ PAGES: dict[str, Callable[..., Iterator[str]]] = {
     "history": _through_row("history"),
     "delete": _through_row("delete"),
     "what_if": through_what_if,
+    "routing": through_routing,
+    "routing_all": through_routing_of_all,
     "why": through_why,
     "verdicts": _through_verdicts("verdicts"),
     "accounts": _through_verdicts("accounts"),
+    "whose_time": _through_report("whose_time", Play),
+    "report": _through_report("report", Handoff),
     OLD_ADDRESS: through_old_address,
 }
 
@@ -292,7 +337,7 @@ def test_pages_of_tables_that_are_not_ours_are_shut(world, stranger):
     others = [door for door in of_the_admin() if door.model is not None and not ours(door)]
     assert others
     for door in others:
-        if door.kind in ("changelist", "add"):
+        if door.kind in WITHOUT_ROW:
             assert stranger.get(reverse(door.name)).status_code == 403, door
 
 
@@ -362,7 +407,7 @@ def test_nobody_who_is_not_signed_in_comes_further_than_the_sign_in(world, clien
         row = world[door.model].pk if door.model in world else 1
         address = f"{url(door.model, 'changelist')}{row}/"
         if door.kind != OLD_ADDRESS:
-            address = reverse(door.name, args=() if door.kind in ("changelist", "add") else (row,))
+            address = reverse(door.name, args=() if door.kind in WITHOUT_ROW else (row,))
         response = client.get(address)
         assert (response.status_code, response["Location"].split("?")[0]) == (302, reverse("admin:login")), door
         assert not sings(response), door

@@ -18,6 +18,7 @@ from django.utils import timezone
 from csplaybooks.accounts.factories import AccountFactory, ApiTokenFactory
 from csplaybooks.accounts.models import Account, ApiToken
 from csplaybooks.api.permissions import permission_name
+from csplaybooks.playbooks.api_acts import ACT_VIEWS
 from csplaybooks.playbooks.models import Play, Route, Trigger
 from csplaybooks.signals.models import Meter, Reading, Signal, SignalType
 from tests.meta.canary import CANARY, World, sings, snapshot
@@ -33,6 +34,9 @@ EXEMPT = {
 }
 
 SINCE = {"updated_since": "2000-01-01T00:00:00Z"}
+
+#: A period in which the rows of the world have time.
+REPORTED = {"since": "2024-12-30T00:00:00Z", "until": "2025-12-01T00:00:00Z"}
 
 Trial = Callable[[World, Client, Any], Iterator[str]]
 
@@ -117,6 +121,45 @@ def through_prompts(world: World, stranger: Client, boss: Any) -> Iterator[str]:
         yield "prompts nobody"
 
 
+def through_opening(world: World, stranger: Client, boss: Any) -> Iterator[str]:
+    """A play is opened by hand for what one sees: of what one does not see nothing is told."""
+    identity = world[Account].identities.get()
+    play = world[Play]
+    there = {
+        "account": identity.external_id,
+        "account_source": identity.source,
+        "playbook": play.playbook.key,
+        "reason": "Mine",
+    }
+    before = Play.objects.count()
+    answers = []
+    for sent in (there, there | {"account": "nobody"}):
+        response = stranger.post(reverse("csplaybooks:api:plays-list"), sent, content_type="application/json")
+        answers.append((response.status_code, response.json()["code"]))
+    if answers != [(404, "unknown_account")] * 2 or Play.objects.count() != before:
+        yield str(answers)
+    response = boss.post(reverse("csplaybooks:api:plays-list"), there, content_type="application/json")
+    if response.status_code != 201:
+        yield f"opens to nobody: {response.json()}"
+
+
+def _act_of(verb: str) -> Trial:
+    def through(world: World, stranger: Client, boss: Any) -> Iterator[str]:
+        address = reverse(f"csplaybooks:api:plays-{verb}", args=[world[Play].pk])
+        nothing = reverse(f"csplaybooks:api:plays-{verb}", args=[0])
+        before = snapshot()
+        answers = [stranger.post(at, {}, content_type="application/json") for at in (address, nothing)]
+        # What is missing in the body is told to those alone who see the play.
+        if {response.status_code for response in answers} != {404} or answers[0].json() != answers[1].json():
+            yield str([response.status_code for response in answers])
+        if snapshot() != before:
+            yield "changes rows"
+        if boss.post(address, {}, content_type="application/json").status_code == 404:
+            yield "opens to nobody"
+
+    return through
+
+
 def through_trigger_verdicts(world: World, stranger: Client, boss: Any) -> Iterator[str]:
     address = reverse("csplaybooks:api:trigger-verdicts", args=[world[Trigger].pk])
     response = stranger.get(address)
@@ -144,6 +187,10 @@ def through_verdicts(world: World, stranger: Client, boss: Any) -> Iterator[str]
     yield from _told_of_an_account("verdicts", world, stranger, boss)
 
 
+def through_routing(world: World, stranger: Client, boss: Any) -> Iterator[str]:
+    yield from _told_of_an_account("routing", world, stranger, boss)
+
+
 def _told_of_an_account(name: str, world: World, stranger: Client, boss: Any) -> Iterator[str]:
     address = reverse(f"csplaybooks:api:{name}")
     identity = world[Account].identities.get()
@@ -156,6 +203,34 @@ def _told_of_an_account(name: str, world: World, stranger: Client, boss: Any) ->
         yield str([response.json() for response in answers])
     if boss.get(address, asked).status_code != 200:
         yield f"opens to nobody: {boss.get(address, asked).json()}"
+
+
+def through_whose_time(world: World, stranger: Client, boss: Any) -> Iterator[str]:
+    address = reverse("csplaybooks:api:whose-time")
+    for by in ("holder", "owner", "team", "play", "week"):
+        response = stranger.get(address, {**REPORTED, "by": by})
+        if response.status_code != 200 or response.json()["seconds"] or sings(response):
+            yield f"{by}: {response.status_code}"
+        if not boss.get(address, {**REPORTED, "by": by}).json()["seconds"]:
+            yield f"{by}: tells nobody"
+
+
+def through_handoffs_report(world: World, stranger: Client, boss: Any) -> Iterator[str]:
+    address = reverse("csplaybooks:api:handoffs-report")
+    response = stranger.get(address, REPORTED)
+    if response.status_code != 200 or response.json()["total"]["offered"] or sings(response):
+        yield str(response.status_code)
+    if not boss.get(address, REPORTED).json()["total"]["offered"]:
+        yield "tells nobody"
+
+
+def through_play_intervals(world: World, stranger: Client, boss: Any) -> Iterator[str]:
+    address = reverse("csplaybooks:api:play-intervals", args=[world[Play].pk])
+    response = stranger.get(address)
+    if response.status_code != 404 or sings(response):
+        yield str(response.status_code)
+    if not boss.get(address).json()["results"]:
+        yield "tells nobody"
 
 
 def through_health(world: World, stranger: Client, boss: Any) -> Iterator[str]:
@@ -182,6 +257,11 @@ ENDPOINTS: dict[str, Trial] = {
     "csplaybooks:api:accounts-detail get": _row_of("accounts", Account),
     "csplaybooks:api:plays-list get": _list_of("plays", SINCE),
     "csplaybooks:api:plays-detail get": _row_of("plays", Play),
+    "csplaybooks:api:plays-list post": through_opening,
+    **{f"csplaybooks:api:plays-{verb} post": _act_of(verb) for verb in ACT_VIEWS},
+    "csplaybooks:api:play-intervals get": through_play_intervals,
+    "csplaybooks:api:whose-time get": through_whose_time,
+    "csplaybooks:api:handoffs-report get": through_handoffs_report,
     "csplaybooks:api:prompts get": through_prompts,
     "csplaybooks:api:signals post": _intake_of("signals", Signal),
     "csplaybooks:api:readings post": _intake_of("readings", Reading),
@@ -191,6 +271,7 @@ ENDPOINTS: dict[str, Trial] = {
     "csplaybooks:api:trigger-verdicts get": through_trigger_verdicts,
     "csplaybooks:api:trigger-accounts get": through_trigger_accounts,
     "csplaybooks:api:verdicts get": through_verdicts,
+    "csplaybooks:api:routing get": through_routing,
     "csplaybooks:health-ready get": through_health,
 }
 
@@ -271,7 +352,8 @@ def test_a_scope_asks_of_its_maker_what_its_endpoints_ask_of_people():
         model = getattr(view, "permission_model", None) or view.queryset.model
         for method in door.methods:
             reading = method == "get"
-            verb = {"get": "view", "post": "change" if "<pk>" in door.route else "add"}.get(method, "change")
+            verb = {"get": "view", "post": "change" if "pk>" in door.route else "add"}.get(method, "change")
+            verb = (not reading and getattr(view, "permission_verb", None)) or verb
             asked.setdefault(f"{scope}:{'read' if reading else 'write'}", set()).add(permission_name(model, verb))
-    assert asked == {scope: {permission} for scope, permission in ApiToken.PERMISSIONS.items()}
+    assert asked == {scope: set(permissions) for scope, permissions in ApiToken.PERMISSIONS.items()}
     assert set(ApiToken.PERMISSIONS) == set(ApiToken.SCOPES)

@@ -39,6 +39,7 @@ from csplaybooks.playbooks.factories import (
 from csplaybooks.playbooks.models import ClockEvent, Credit, Interval, Match, Play, Playbook, PlayMatch, Run
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.signals.factories import IntakeBatchFactory, MeterFactory, ReadingFactory, SignalFactory
+from tests.operations import breaking_steps
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -372,4 +373,5 @@ BREAKERS: dict[str, list[Callable[[], int]]] = {
     "credits_at_their_account": [a_credit_for_another_account],
     "breaches_have_their_event": [a_breach_that_no_event_tells, an_event_of_a_breach_that_is_not],
     "clock_events_in_order": [a_warning_before_its_time, a_rung_climbed_without_a_breach],
+    **breaking_steps.BREAKERS,
 }

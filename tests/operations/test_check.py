@@ -13,7 +13,7 @@ from django.db import connection
 
 from csplaybooks.accounts.factories import AccountFactory, ChangeFactory
 from csplaybooks.accounts.models import Account, AccountFacts, Change
-from csplaybooks.playbooks.factories import MatchFactory, PlayFactory
+from csplaybooks.playbooks.factories import MatchFactory, PlayFactory, TouchFactory
 from csplaybooks.playbooks.invariants import INVARIANTS, inspect, violations
 from csplaybooks.playbooks.invariants.schema import inspect_table, tables
 from csplaybooks.playbooks.models import Match, Play
@@ -84,11 +84,11 @@ def test_json_tells_the_same() -> None:
     answer = json.loads(told)
     assert (status, answer["status"], answer["broken"]) == (0, "ok", [])
     assert answer["asked"] > len(INVARIANTS)
-    play = PlayFactory(state="offered")
+    touch = TouchFactory(account=AccountFactory())
     status, told = check("--json")
     (broken,) = json.loads(told)["broken"]
-    assert (status, broken["invariant"], broken["examples"]) == (1, "offered_plays_have_offer", [play.pk])
-    assert (broken["count"], broken["table"]) == (1, "csplaybooks_playbooks.Play")
+    assert (status, broken["invariant"], broken["examples"]) == (1, "touches_at_their_account", [touch.pk])
+    assert (broken["count"], broken["table"]) == (1, "csplaybooks_playbooks.Touch")
 
 
 def test_a_limit_of_nothing_is_refused() -> None:

@@ -55,7 +55,7 @@ def test_steps_of_the_sweep_that_fail() -> None:
 def test_clocks_that_could_not_be_dealt_with() -> None:
     well()
     beat(heartbeats.WATCHER, NOW, expected=4, seen=3)
-    assert trouble("watcher") == ("warn", "1 of the 4 clocks that were due could not be dealt with.")
+    assert trouble("watcher") == ("red", "1 of the 4 clocks that were due could not be dealt with.")
 
 
 def test_the_sweep_writes_its_heartbeat_even_when_a_step_fails(monkeypatch: pytest.MonkeyPatch) -> None:

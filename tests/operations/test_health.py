@@ -161,9 +161,9 @@ def test_ready_is_cheap(django_assert_num_queries: Any) -> None:
     well()
     get()
     postgresql = connection.vendor == "postgresql"
-    # Database; migrations (2); schedules; leases; broker (2); batches; changes; matches; plays; unclocked; clocks; full
-    # run and round. On PostgreSQL the bound on time as well, and the three statements of its savepoint.
-    with django_assert_num_queries(15 + 4 * postgresql):
+    # Database; migrations (2); schedules; leases; broker (2); batches; changes; matches; plays; unclocked; clocks (2);
+    # mails (2); full run and round. On PostgreSQL the bound on time as well, and the three statements of its savepoint.
+    with django_assert_num_queries(18 + 4 * postgresql):
         get()
     with django_assert_num_queries(3 + 4 * postgresql):
         get(f"{READY}?only=web")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.contrib.auth.models import Permission
+
 from csplaybooks.accounts.models import TimelineEntry
 from csplaybooks.playbooks.factories import PlayFactory
 from csplaybooks.playbooks.invariants import violations
@@ -20,6 +22,12 @@ def owned(**more: Any) -> Play:
     """A play that somebody owns."""
     play: Play = PlayFactory(opened_at=NOW, **more)
     return play
+
+
+def may_work(user: Any) -> Any:
+    """Give a user the permission to work plays, as every role of the team has it."""
+    user.user_permissions.add(Permission.objects.get(codename="change_play"))
+    return user
 
 
 def done(answers: dict[int, str | None]) -> bool:

@@ -12,7 +12,7 @@ from csplaybooks.playbooks.acts.recipes import LIBRARY
 from csplaybooks.playbooks.document import read_document
 from csplaybooks.playbooks.models import Route
 from csplaybooks.playbooks.pipeline.amounts import Case, work_out_amounts
-from csplaybooks.playbooks.pipeline.opening import choose_route
+from csplaybooks.playbooks.route_rules import RouteFacts, choose_route
 
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
 
@@ -215,15 +215,15 @@ RULES: list[dict[str, Any]] = [SELF_SERVE_IF_SMALL_AND_CHEAP, SALES_IF_DEAR, ELS
     ],
 )
 def test_the_first_route_that_fits_is_taken(segment: str, minor: int | None, route: Route) -> None:
-    assert choose_route(RULES, segment, minor, "") == route
+    assert choose_route(RULES, RouteFacts(segment), minor).route == route
 
 
 @pytest.mark.parametrize("ceiling", list(Route))
 @pytest.mark.parametrize("chosen", list(Route))
 def test_a_ceiling_lowers_a_route_and_never_lifts_one(chosen: Route, ceiling: Route) -> None:
-    route = choose_route([{"route": chosen.value}], "small", 1, ceiling.value)
+    route = choose_route([{"route": chosen.value}], RouteFacts(), 1, ceiling.value).route
     assert route == (ceiling if ceiling.weight < chosen.weight else chosen)
-    assert choose_route([{"route": chosen.value}], "small", 1, "") == chosen
+    assert choose_route([{"route": chosen.value}], RouteFacts(), 1).route == chosen
 
 
 def test_only_people_s_routes_count_toward_their_load() -> None:

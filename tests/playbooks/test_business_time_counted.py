@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate
 from random import Random
 from zoneinfo import ZoneInfo
 
-from hypothesis import assume, given, settings
+import pytest
+from hypothesis import Phase, assume, find, given, settings
 from hypothesis import strategies as st
 
 from csplaybooks.playbooks.business_time import (
@@ -119,7 +121,11 @@ def without_pauses(flags: list[bool], spans: list[tuple[int, int | None]]) -> li
     return left
 
 
-@settings(max_examples=examples(150), deadline=None)
+#: So many windows, and so many questions about each: forty thousand cases in a run of all tests.
+WINDOWS, QUESTIONS = 400, 100
+
+
+@settings(max_examples=examples(WINDOWS), deadline=None)
 @given(
     scene=scenes(),
     wall_clock=st.sampled_from([False] * 9 + [True]),
@@ -129,30 +135,62 @@ def without_pauses(flags: list[bool], spans: list[tuple[int, int | None]]) -> li
 def test_agrees_with_a_counter_of_minutes(
     scene: tuple[BusinessCalendar, datetime], wall_clock: bool, spans: list[tuple[int, int | None]], seed: int
 ) -> None:
-    """A hundred random starts, ends and durations in each window, some 15,000 cases in all."""
+    """Random starts, ends and durations in each window, against minutes that were counted one by one."""
     built, begin = scene
     hours_of = None if wall_clock else built
     flags = open_minutes(hours_of, begin)
     left = without_pauses(flags, spans)
     pauses = as_pauses(begin, spans)
+    lasting = any(length is None for _, length in spans)
+    # How many open minutes have passed when each minute begins, and which these are.
+    passed = [0, *accumulate(left)]
+    opened = [minute for minute, is_left in enumerate(left) if is_left]
     chance = Random(seed)
-    for _ in range(100):
+    for _ in range(QUESTIONS):
         start, end = sorted(chance.choices(range(WINDOW_MINUTES + 1), k=2))
         moment = begin + start * MINUTE
-        assert elapsed(hours_of, moment, begin + end * MINUTE, pauses) == sum(left[start:end]) * MINUTE
+        assert elapsed(hours_of, moment, begin + end * MINUTE, pauses) == (passed[end] - passed[start]) * MINUTE
         if start < WINDOW_MINUTES:
             assert is_open(hours_of, moment) is flags[start]
         if True in flags[start:]:
             assert next_opening(hours_of, moment) == begin + flags.index(True, start) * MINUTE
         # Minute m lasts from begin + m to begin + m + 1: the n-th open minute ends one after its index.
-        opened = [minute for minute in range(start, WINDOW_MINUTES) if left[minute]]
-        if opened:
-            assert due_at(hours_of, moment, ZERO, pauses) == begin + opened[0] * MINUTE
-            minutes = chance.randint(1, len(opened))
-            due = begin + (opened[minutes - 1] + 1) * MINUTE
+        before, ahead = passed[start], len(opened) - passed[start]
+        if ahead:
+            assert due_at(hours_of, moment, ZERO, pauses) == begin + opened[before] * MINUTE
+            minutes = chance.randint(1, ahead)
+            due = begin + (opened[before + minutes - 1] + 1) * MINUTE
             assert due_at(hours_of, moment, minutes * MINUTE, pauses) == due
-        if any(length is None for _, length in spans):
-            assert due_at(hours_of, moment, (len(opened) + 1) * MINUTE, pauses) is None
+        if lasting:
+            assert due_at(hours_of, moment, (ahead + 1) * MINUTE, pauses) is None
+
+
+def in_window(built: BusinessCalendar, begin: datetime) -> list[date]:
+    return [(begin + timedelta(days=number)).astimezone(ZoneInfo(built.zone)).date() for number in range(WINDOW_DAYS)]
+
+
+#: What the windows must hold, or agreement on them would say little.
+ODD: dict[str, Callable[[BusinessCalendar, list[date]], bool]] = {
+    "a day in two blocks": lambda built, days: any(len(built.blocks_on(day)) > 1 for day in days),
+    "a night": lambda built, days: any(block.end_minute > 1440 for day in days for block in built.blocks_on(day)),
+    "special hours": lambda built, days: any(built.special_dates.get(day) for day in days),
+    "a closed day that is open in other weeks": lambda built, days: any(
+        not built.blocks_on(day) and built.week[day.weekday()] for day in days
+    ),
+    **{
+        zone: lambda built, days, zone=zone: built.zone == zone and any(built.blocks_on(day) for day in days)
+        for zone, _ in CHANGES
+    },
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_windows_hold_what_is_odd(what: str) -> None:
+    def is_odd(scene: tuple[BusinessCalendar, datetime]) -> bool:
+        built, begin = scene
+        return ODD[what](built, in_window(built, begin))
+
+    find(scenes(), is_odd, settings=settings(max_examples=500, phases=[Phase.generate], database=None))
 
 
 instants = st.integers(0, WINDOW_MINUTES * 60_000_000)

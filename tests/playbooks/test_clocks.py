@@ -158,7 +158,7 @@ def test_starting_takes_the_same_number_of_queries_whatever_the_number(
     version, owner = recipe(EIGHT_HOURS, A_WEEK), TeamMemberFactory()
     for _ in range(number):
         PlayFactory(recipe=version, owner=owner, opened_at=NOW)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(22):
         assert start_clocks(now=NOW) == number
     assert Clock.objects.count() == 2 * number
 

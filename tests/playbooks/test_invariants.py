@@ -11,16 +11,18 @@ from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
+from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays
 from csplaybooks.playbooks.acts.plays import close_plays, log_touch, open_play_by_hand, pause_plays, start_plays
 from csplaybooks.playbooks.factories import (
     CalendarFactory,
+    ClockFactory,
     MatchFactory,
     PlaybookVersionFactory,
     PlayFactory,
     RunFactory,
 )
 from csplaybooks.playbooks.invariants import violations
-from csplaybooks.playbooks.models import Clock, Interval, Match, Play, PlayMatch
+from csplaybooks.playbooks.models import Clock, Handoff, Interval, Match, Play, PlayMatch
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.sweep import watch_all, work
 from csplaybooks.signals.factories import (
@@ -56,6 +58,7 @@ def running() -> Play:
     playbook = PlaybookVersionFactory().playbook
     play = open_play_by_hand(account_id=account.pk, playbook_id=playbook.pk, reason="They asked.", now=NOW)
     work(now=NOW)
+    watch_all(now=NOW)
     start_plays(play_ids=[play.pk], now=NOW + HOUR)
     play.refresh_from_db()
     return play
@@ -198,6 +201,109 @@ def another_state_than_the_interval_says() -> int:
     return play.pk
 
 
+def a_missing_first_interval() -> int:
+    play = worked()
+    Interval.objects.get(play=play, seq=0).delete()
+    return Interval.objects.get(play=play, seq=1).pk
+
+
+def a_number_that_was_left_out() -> int:
+    play = running()
+    last = Interval.objects.get(play=play, seq=2)
+    Interval.objects.filter(pk=last.pk).update(seq=3)
+    return last.pk
+
+
+def a_number_that_does_not_begin_at_zero() -> int:
+    play = running()
+    first = Interval.objects.get(play=play, seq=0)
+    for seq in (2, 1, 0):
+        Interval.objects.filter(play=play, seq=seq).update(seq=seq + 1)
+    return first.pk
+
+
+def an_interval_after_the_open_one() -> int:
+    play = running()
+    # A play has one open interval: the last one is closed first.
+    Interval.objects.filter(play=play, seq=2).update(valid_to=NOW + 2 * HOUR)
+    Interval.objects.filter(play=play, seq=1).update(valid_to=None)
+    return Interval.objects.get(play=play, seq=2).pk
+
+
+def intervals_in_the_wrong_order() -> int:
+    play = worked()
+    first, second = (Interval.objects.get(play=play, seq=seq) for seq in (1, 2))
+    for row, other in ((first, second), (second, first)):
+        Interval.objects.filter(pk=row.pk).update(valid_from=other.valid_from, valid_to=other.valid_to)
+    return first.pk
+
+
+def a_gap_of_a_microsecond() -> int:
+    play = worked()
+    last = Interval.objects.get(play=play, seq=3)
+    Interval.objects.filter(pk=last.pk).update(valid_from=F("valid_from") + timedelta(microseconds=1))
+    return last.pk
+
+
+def an_owner_of_a_closed_play_who_is_not_the_last() -> int:
+    play = worked()
+    Play.objects.update(owner=TeamMemberFactory())
+    return play.pk
+
+
+def a_last_interval_of_another_holder() -> int:
+    play = worked()
+    Interval.objects.filter(play=play, seq=3).update(holder=TeamMemberFactory(), held_by="member")
+    return play.pk
+
+
+def offered() -> Play:
+    """A play that is on offer by the acts."""
+    play = running()
+    offer_plays(play_ids=[play.pk], to_id=TeamMemberFactory(ae=True).pk, now=NOW + 2 * HOUR)
+    assert [violation for violation in violations() if violation.count] == []
+    play.refresh_from_db()
+    return play
+
+
+def accepted() -> Play:
+    """A play that was offered and accepted by the acts."""
+    play = offered()
+    accept_plays(play_ids=[play.pk], now=NOW + 3 * HOUR)
+    assert [violation for violation in violations() if violation.count] == []
+    return play
+
+
+def an_interval_on_offer_of_another_owner() -> int:
+    row = Interval.objects.get(play=accepted(), state="offered")
+    Interval.objects.filter(pk=row.pk).update(owner=TeamMemberFactory())
+    return row.pk
+
+
+def an_interval_on_offer_to_another() -> int:
+    row = Interval.objects.get(play=accepted(), state="offered")
+    Interval.objects.filter(pk=row.pk).update(holder=TeamMemberFactory())
+    return row.pk
+
+
+def an_interval_on_offer_before_it_was_offered() -> int:
+    row = Interval.objects.get(play=offered(), state="offered")
+    Handoff.objects.update(offered_at=NOW + 2 * HOUR + SECOND)
+    return row.pk
+
+
+def an_interval_on_offer_after_the_answer() -> int:
+    row = Interval.objects.get(play=accepted(), state="offered")
+    Handoff.objects.update(answered_at=NOW + 3 * HOUR - SECOND)
+    return row.pk
+
+
+def an_acceptance_that_changed_no_owner() -> int:
+    play = accepted()
+    Interval.objects.filter(play=play, valid_to__isnull=True).update(owner=TeamMemberFactory())
+    return Handoff.objects.get().pk
+
+
 def fired_match() -> Match:
     """A match that opened a play."""
     match = MatchFactory()
@@ -242,6 +348,22 @@ def a_promise_without_a_clock() -> int:
     play = worked()
     play.clocks.order_by("pk")[:1].get().delete()
     return play.pk
+
+
+def a_clock_that_is_not_promised() -> int:
+    play = running()
+    ClockFactory(play=play, target="closed", started_at=NOW)
+    return play.pk
+
+
+def a_promise_called_off_on_an_open_play() -> int:
+    play = running()
+    Clock.objects.update(state="cancelled", done_at=NOW + HOUR, next_event_at=None)
+    return play.pk
+
+
+def a_clock_in_the_hours_of_somebody_else() -> int:
+    return clock_with(zone="Asia/Tokyo")
 
 
 def clock_with(**values: Any) -> int:
@@ -315,7 +437,24 @@ BREAKERS: dict[str, list[Callable[[], int]]] = {
         an_interval_that_begins_late,
         a_missing_interval,
         an_interval_that_overlaps_the_one_before,
+        a_missing_first_interval,
+        a_number_that_was_left_out,
+        a_number_that_does_not_begin_at_zero,
+        an_interval_after_the_open_one,
+        intervals_in_the_wrong_order,
+        a_gap_of_a_microsecond,
     ],
+    "closed_plays_agree_with_intervals": [
+        an_owner_of_a_closed_play_who_is_not_the_last,
+        a_last_interval_of_another_holder,
+    ],
+    "offered_time_has_offer": [
+        an_interval_on_offer_of_another_owner,
+        an_interval_on_offer_to_another,
+        an_interval_on_offer_before_it_was_offered,
+        an_interval_on_offer_after_the_answer,
+    ],
+    "accepted_plays_change_owner": [an_acceptance_that_changed_no_owner],
     "intervals_tile_plays": [
         a_play_that_opened_before_its_first_interval,
         a_closed_play_with_an_open_interval,
@@ -339,11 +478,16 @@ BREAKERS: dict[str, list[Callable[[], int]]] = {
     "clocks_only_on_owned_plays": [a_routed_play_with_clocks],
     "closed_plays_have_no_ticking_clock": [a_closed_play_with_a_ticking_clock],
     "pruned_is_rolled_up": [a_pruned_signal_that_no_sum_has],
-    "plays_have_promised_clocks": [a_promise_without_a_clock],
+    "plays_have_promised_clocks": [
+        a_promise_without_a_clock,
+        a_clock_that_is_not_promised,
+        a_promise_called_off_on_an_open_play,
+    ],
     "clocks_agree_with_intervals": [
         a_due_time_that_was_patched,
         a_due_time_that_was_lost,
         a_clock_that_started_at_another_time,
+        a_clock_in_the_hours_of_somebody_else,
         a_breach_before_the_due_time,
         a_breach_on_a_clock_that_runs,
         a_pause_that_its_clock_does_not_know,
@@ -400,6 +544,7 @@ def test_clocks_are_looked_at_in_chunks() -> None:
     for _ in range(4):
         PlayFactory(opened_at=NOW)
     work(now=NOW)
+    watch_all(now=NOW)
     Clock.objects.exclude(pk=clock.pk).update(due_at=None)
     found = {violation.invariant: violation for violation in violations(chunk=2)}
     assert found["clocks_agree_with_intervals"].count == 4

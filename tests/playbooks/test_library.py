@@ -23,10 +23,12 @@ from csplaybooks.accounts.factories import (
 from csplaybooks.accounts.models import Account, AccountFacts, Finding, Motion
 from csplaybooks.playbooks.acts.recipes import LIBRARY, publish_playbook, save_draft
 from csplaybooks.playbooks.document import read_document
+from csplaybooks.playbooks.mail_texts import FIELDS, Letter, fill_in_body, fill_in_subject, unfinished
 from csplaybooks.playbooks.models import Match, Play, Trigger
-from csplaybooks.playbooks.pipeline.opening import choose_route
 from csplaybooks.playbooks.pipeline.sweep import work
+from csplaybooks.playbooks.route_rules import NO_FACTS, RouteFacts, choose_route
 from csplaybooks.playbooks.runs import run_triggers
+from csplaybooks.playbooks.step_texts import LASTS_DAYS, steps_for
 from csplaybooks.signals.acts.catalogue import load_starter_catalogue
 from csplaybooks.signals.factories import MeterFactory, ReadingFactory, SignalFactory, SignalTypeFactory
 from tests.docs.page import DOCS
@@ -343,7 +345,9 @@ def test_it_opens_a_play(stage: Stage, trigger: str, name: str) -> None:
         DOCUMENTS[trigger.partition(".")[0]]["motion"],
     )
     assert play.evidence
-    assert play.steps.count() == len(play.recipe.document["steps"])
+    assert [(row.number, row.text) for row in play.steps.order_by("number")] == [
+        (number, step["text"]) for number, step in steps_for(play.recipe.document, play.route)
+    ]
 
 
 @pytest.mark.parametrize(("trigger", "name"), DOES_NOT, ids=lambda value: value)
@@ -413,15 +417,16 @@ ROUTES = {
 @pytest.mark.parametrize("key", DOCUMENTS)
 def test_each_segment_takes_its_route(key: str) -> None:
     rules = DOCUMENTS[key]["routes"]
-    assert {segment: choose_route(rules, segment, 10_000, "").value for segment in ROUTES[key]} == ROUTES[key]
+    chosen = {segment: choose_route(rules, RouteFacts(segment), 10_000).route.value for segment in ROUTES[key]}
+    assert chosen == ROUTES[key]
 
 
 def test_seats_for_much_money_are_sold_by_a_person() -> None:
-    assert choose_route(DOCUMENTS["seats_nearly_full"]["routes"], SMALL, 50_000, "") == "csm"
+    assert choose_route(DOCUMENTS["seats_nearly_full"]["routes"], RouteFacts(SMALL), 50_000).route == "csm"
 
 
 def test_free_accounts_of_which_no_segment_is_known_help_themselves() -> None:
-    assert choose_route(DOCUMENTS["free_to_paid"]["routes"], "", None, "") == "self_serve"
+    assert choose_route(DOCUMENTS["free_to_paid"]["routes"], NO_FACTS, None).route == "self_serve"
 
 
 @pytest.mark.parametrize("key", DOCUMENTS)
@@ -443,3 +448,40 @@ def test_each_says_what_it_is_for_and_what_to_do(key: str) -> None:
     assert document["talk_track"]
     assert document["amount"]["rule"] != "unknown" or key in ("champion_moved_up",)
     assert all(trigger["name"] for trigger in document["triggers"])
+
+
+MAILS = [
+    pytest.param(step["mail"], id=f"{key}-{number}")
+    for key, document in DOCUMENTS.items()
+    for number, step in enumerate(document["steps"], start=1)
+    if "mail" in step
+]
+
+
+@pytest.mark.parametrize("mail", MAILS)
+def test_each_mail_is_short_plain_and_signed_and_a_person_sends_it(mail: dict[str, Any]) -> None:
+    assert not mail["automatic"]
+    body = mail["body"]
+    assert body.startswith("Dear {{champion_first_name}},\n\n")
+    assert body.rstrip().endswith("Kind regards\n{{owner_name}}")
+    assert len(body.split()) < 120
+    assert "<" not in body
+    # With all that may be known, nothing is left to mend.
+    letter = Letter(**dict.fromkeys(FIELDS, "Ada"))
+    assert unfinished(fill_in_subject(mail["subject"], letter), fill_in_body(body, letter)) == []
+
+
+@pytest.mark.parametrize("key", DOCUMENTS)
+def test_whoever_works_a_play_has_something_to_do_and_knows_until_when(key: str) -> None:
+    document = DOCUMENTS[key]
+    for route in {rule["route"] for rule in document["routes"]}:
+        steps = [step for _, step in steps_for(document, route)]
+        assert steps
+        assert all("after_hours" in step or step["kind"] in (*LASTS_DAYS, "prompt") for step in steps)
+
+
+def test_several_starter_playbooks_have_mails_waits_and_trials() -> None:
+    kinds = {key: {step["kind"] for step in document["steps"]} for key, document in DOCUMENTS.items()}
+    assert len(MAILS) >= 8
+    assert sum("wait" in each for each in kinds.values()) >= 4
+    assert sum("trial" in each for each in kinds.values()) >= 3

@@ -7,13 +7,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AbsenceFactory, AccountFactory, TeamMemberFactory
 from csplaybooks.accounts.models import TeamMember, TimelineEntry
 from csplaybooks.playbooks.acts.plays import close_plays
-from csplaybooks.playbooks.factories import PlaybookFactory, PlaybookVersionFactory, PlayFactory
+from csplaybooks.playbooks.factories import CalendarFactory, PlaybookFactory, PlaybookVersionFactory, PlayFactory
 from csplaybooks.playbooks.invariants import violations
-from csplaybooks.playbooks.models import Play, PlaybookVersion
+from csplaybooks.playbooks.models import Calendar, Handoff, Play, PlaybookVersion
 from csplaybooks.playbooks.pipeline.owners import assign_owners
 from tests.at_once import at_once
 
@@ -76,7 +78,8 @@ def test_a_csm_at_the_cap_leaves_it_to_the_least_loaded_of_the_pool(recipe: Play
     assert owner_of(routed(recipe, account)) == carla
     play = routed(recipe, AccountFactory(csm=carla))
     assert owner_of(play) == free
-    assert why(play) == f"{free.name} owns it: the least loaded of the pool"
+    passed = f"{carla.name}, the account's CSM, carries 2 of 2"
+    assert why(play) == f"{free.name} owns it: the least loaded of the pool; {passed}"
 
 
 def test_closed_and_automated_plays_are_no_load(recipe: PlaybookVersion) -> None:
@@ -113,7 +116,8 @@ def test_a_stand_in_owns_it_and_chains_of_them_are_followed(recipe: PlaybookVers
     account = AccountFactory(csm=carla)
     play = routed(recipe, account)
     assert owner_of(play) == stand_in
-    assert why(play) == f"{stand_in.name} owns it: stands in for the account's CSM"
+    passed = f"{carla.name}, the account's CSM, is away until 2026-11-16"
+    assert why(play) == f"{stand_in.name} owns it: stands in for the account's CSM; {passed}"
     AbsenceFactory(member=stand_in, first_day=TODAY, last_day=TODAY, stand_in=second)
     assert owner_of(routed(recipe, AccountFactory(csm=carla))) == second
     # From tomorrow on she is back.
@@ -191,8 +195,147 @@ def test_a_batch_takes_the_same_number_of_queries_whatever_its_size(
     for _ in range(number):
         routed(recipe)
     # PostgreSQL takes one more than SQLite: it locks what it claims in a statement of its own.
-    with django_assert_max_num_queries(27):
+    with django_assert_max_num_queries(33):
         assert assign_owners(now=NOW) == number
+
+
+def frozen(**said: Any) -> dict[str, Any]:
+    """What a rule of a route may say."""
+    return {"routing": {"rule": 1, **said}}
+
+
+def by_rule(recipe: PlaybookVersion, account: Any, route: str = "csm", **said: Any) -> Play:
+    """A play that waits for an owner, under a rule that says more."""
+    play = routed(recipe, account, route)
+    Play.objects.filter(pk=play.pk).update(**frozen(**said))
+    return play
+
+
+def test_a_rule_may_say_that_it_is_the_ae_s(recipe: PlaybookVersion) -> None:
+    carla, erik = TeamMemberFactory(), TeamMemberFactory(ae=True, open_play_cap=1)
+    idle = TeamMemberFactory(ae=True)
+    account = AccountFactory(csm=carla, ae=erik)
+    assert owner_of(by_rule(recipe, account, owner="ae")) == erik
+    second = by_rule(recipe, AccountFactory(csm=carla, ae=erik), owner="ae")
+    assert owner_of(second) == idle
+    assert why(second).endswith(f"the least loaded of the pool; {erik.name}, the account's AE, carries 1 of 1")
+
+
+def test_a_rule_may_say_that_it_is_the_desk_s_or_a_manager_s(recipe: PlaybookVersion) -> None:
+    mona = TeamMemberFactory(leads=True)
+    carla, desk = TeamMemberFactory(manager=mona), TeamMemberFactory(desk=True)
+    other = TeamMemberFactory(leads=True)
+    assert owner_of(by_rule(recipe, AccountFactory(csm=carla), "email", owner="desk")) == desk
+    assert owner_of(by_rule(recipe, AccountFactory(csm=carla), owner="manager")) == mona
+    # Nobody leads the people of an account that has none.
+    TeamMember.objects.filter(pk=mona.pk).update(open_play_cap=0)
+    assert owner_of(by_rule(recipe, None, owner="manager")) == other
+
+
+def test_without_a_desk_a_play_of_the_desk_goes_the_usual_way(recipe: PlaybookVersion) -> None:
+    carla = TeamMemberFactory()
+    assert owner_of(by_rule(recipe, AccountFactory(csm=carla), "email", owner="desk")) == carla
+
+
+def test_who_has_no_role_for_a_route_is_passed_over(recipe: PlaybookVersion) -> None:
+    erik, pool = TeamMemberFactory(ae=True, takes_pool_work=False), TeamMemberFactory()
+    play = routed(recipe, AccountFactory(csm=erik), "email")
+    assert owner_of(play) == pool
+    assert why(play).endswith(f"; {erik.name}, the account's CSM, owns no plays by E-mail")
+
+
+class TestOffers:
+    """A play for sales begins with the CSM, and is offered to the AE at once."""
+
+    @pytest.fixture(autouse=True)
+    def calendar(self, db: None) -> None:
+        """The hours in which an answer is promised."""
+        CalendarFactory()
+
+    def offered_to(self, play: Play) -> TeamMember | None:
+        """To whom the play is on offer once the worker has come by."""
+        assert assign_owners(now=NOW) == 1
+        play.refresh_from_db()
+        assert [v for v in violations() if v.count] == []
+        offer = Handoff.objects.filter(play=play).select_related("offered_to").first()
+        assert (play.state == "offered") == (offer is not None)
+        if offer is None:
+            return None
+        assert (play.holder, offer.offered_by) == (offer.offered_to, play.owner)
+        to: TeamMember = offer.offered_to
+        return to
+
+    def test_the_csm_owns_it_and_the_account_s_ae_holds_it(self, recipe: PlaybookVersion) -> None:
+        carla, erik = TeamMemberFactory(name="Carla"), TeamMemberFactory(name="Erik", ae=True)
+        play = routed(recipe, AccountFactory(csm=carla, ae=erik), "sales")
+        assert self.offered_to(play) == erik
+        assert play.owner == carla
+        said = TimelineEntry.objects.get(kind="play_offer", subject_id=play.pk).text
+        assert said.endswith("Offered to Erik: the account's AE")
+        context = Handoff.objects.get(play=play).context
+        assert context["account"] == play.account.name
+
+    def test_or_whoever_stands_in_for_the_ae_or_else_the_least_loaded(self, recipe: PlaybookVersion) -> None:
+        carla, erik = TeamMemberFactory(), TeamMemberFactory(name="Erik", ae=True)
+        eve, busy = TeamMemberFactory(name="Eve", ae=True), TeamMemberFactory(ae=True)
+        AbsenceFactory(member=erik, first_day=TODAY, last_day=TODAY, stand_in=eve)
+        busy_with = routed(recipe, AccountFactory(csm=carla, ae=busy), "sales")
+        assert self.offered_to(busy_with) == busy
+        assert self.offered_to(routed(recipe, AccountFactory(csm=carla, ae=erik), "sales")) == eve
+        TeamMember.objects.filter(pk=eve.pk).update(open_play_cap=1)
+        # Eve is full with what is on offer to her; so it is Busy's turn.
+        third = routed(recipe, AccountFactory(csm=carla, ae=erik), "sales")
+        assert self.offered_to(third) == busy
+        said = TimelineEntry.objects.get(kind="play_offer", subject_id=third.pk).text
+        assert said.endswith(
+            "the least loaded AE; Erik, the account's AE, is away until 2026-11-16; "
+            "Eve, who stands in for the account's AE, carries 1 of 1"
+        )
+
+    def test_where_no_ae_has_room_the_csm_keeps_it_and_the_timeline_says_so(self, recipe: PlaybookVersion) -> None:
+        carla = TeamMemberFactory()
+        TeamMemberFactory(ae=True, open_play_cap=0)
+        play = routed(recipe, AccountFactory(csm=carla), "sales")
+        assert self.offered_to(play) is None
+        assert play.owner == carla
+        said = TimelineEntry.objects.get(kind="play_not_offered", subject_id=play.pk).text
+        assert said == "Not offered to an account executive: nobody is here and under their cap"
+
+    def test_who_sells_and_owns_it_keeps_it(self, recipe: PlaybookVersion) -> None:
+        erik = TeamMemberFactory(ae=True)
+        TeamMemberFactory(ae=True)
+        both = TeamMemberFactory(is_account_executive=True)
+        assert self.offered_to(routed(recipe, AccountFactory(ae=erik), "sales")) is None
+        assert self.offered_to(routed(recipe, AccountFactory(csm=both, ae=erik), "sales")) is None
+
+    def test_a_rule_may_offer_a_conversation_and_may_keep_a_sale(self, recipe: PlaybookVersion) -> None:
+        carla, erik = TeamMemberFactory(), TeamMemberFactory(ae=True)
+        accounts = [AccountFactory(csm=carla, ae=erik) for _ in range(2)]
+        assert self.offered_to(by_rule(recipe, accounts[0], "csm", offer_to="ae")) == erik
+        assert self.offered_to(by_rule(recipe, accounts[1], "sales", offer_to="nobody")) is None
+
+    def test_where_no_answer_can_be_promised_the_csm_owns_it_all_the_same(self, recipe: PlaybookVersion) -> None:
+        Calendar.objects.all().delete()
+        carla, erik = TeamMemberFactory(), TeamMemberFactory(ae=True)
+        plays = [routed(recipe, AccountFactory(csm=carla, ae=erik), "sales") for _ in range(2)]
+        assert assign_owners(now=NOW) == 2
+        for play in plays:
+            play.refresh_from_db()
+            assert (play.owner, play.state, play.attempts) == (carla, "working", 0)
+            said = TimelineEntry.objects.get(kind="play_not_offered", subject_id=play.pk).text
+            assert "n answer cannot be promised in working hours" in said
+
+    def test_a_batch_of_offers_takes_the_same_number_of_queries(self, recipe: PlaybookVersion) -> None:
+        TeamMemberFactory(open_play_cap=100), TeamMemberFactory(ae=True, open_play_cap=100)
+        seen = []
+        assign_owners(now=NOW)
+        for number in (1, 2, 25):
+            for _ in range(number):
+                routed(recipe, AccountFactory(csm=TeamMember.objects.first()), "sales")
+            with CaptureQueriesContext(connection) as queries:
+                assert assign_owners(now=NOW) == number
+            seen.append(len(queries))
+        assert seen[1] == seen[2]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -33,33 +33,69 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.parametrize(
     ("stage", "state", "acts"),
     [
-        ("routed", "working", {"assign", "withdraw"}),
+        ("routed", "working", {"assign", "claim", "withdraw"}),
         (
             "owned",
             "working",
-            {"assign", "start", "touch", "pause", "offer", "win", "lose", "decline", "expire", "withdraw"},
+            {
+                "assign",
+                "release",
+                "start",
+                "touch",
+                "pause",
+                "offer",
+                "step",
+                "skip_step",
+                "win",
+                "lose",
+                "decline",
+                "expire",
+                "withdraw",
+            },
         ),
         ("owned", "paused", {"assign", "touch", "resume", "win", "lose", "decline", "expire", "withdraw"}),
-        ("owned", "offered", {"touch", "accept", "refuse", "take_back", "lapse", "expire"}),
-        ("running", "working", {"assign", "touch", "pause", "offer", "win", "lose", "decline", "expire", "withdraw"}),
+        ("owned", "offered", {"touch", "accept", "refuse", "take_back", "lapse", "step", "skip_step", "expire"}),
+        (
+            "running",
+            "working",
+            {
+                "assign",
+                "release",
+                "touch",
+                "pause",
+                "offer",
+                "step",
+                "skip_step",
+                "win",
+                "lose",
+                "decline",
+                "expire",
+                "withdraw",
+            },
+        ),
         ("running", "paused", {"assign", "touch", "resume", "win", "lose", "decline", "expire", "withdraw"}),
-        ("running", "offered", {"touch", "accept", "refuse", "take_back", "lapse", "expire"}),
+        ("running", "offered", {"touch", "accept", "refuse", "take_back", "lapse", "step", "skip_step", "expire"}),
         ("closed", "working", set()),
         ("closed", "paused", set()),
     ],
 )
 def test_the_table_of_moves(stage: str, state: str, acts: set[str]) -> None:
-    play = Play(stage=stage, state=state)
+    play = Play(stage=stage, state=state, owner_id=None if stage == "routed" else 1)
+    play.has_step_to_do = True  # type: ignore[attr-defined]
     assert set(possible(play)) == acts
-    for verb in MOVES:
-        assert ((play.stage, play.state) in MOVES[verb]) == (verb in acts)
+    for verb, row in MOVES.items():
+        # What has an owner is claimed where it stands in the tray alone.
+        assert ((play.stage, play.state) in row.places) == (verb in acts) or (verb, stage) in {
+            ("claim", "owned"),
+            ("claim", "running"),
+        }
 
 
 def test_a_refused_act_names_what_is_possible_and_changes_nothing() -> None:
     play = PlayFactory(unowned=True, opened_at=NOW)
     before = Play.objects.values().get()
     assert start_plays(play_ids=[play.pk], now=NOW) == {
-        play.pk: "start is not possible: the play is routed and working; possible: assign, withdraw"
+        play.pk: "Start is not possible: the play is routed and working; possible: Assign, Claim, Withdraw"
     }
     assert not done(log_touch(play_ids=[play.pk], channel="call", now=NOW))
     assert not done(pause_plays(play_ids=[play.pk], reason="Holidays", now=NOW))
@@ -75,7 +111,7 @@ def test_a_closed_play_and_one_that_never_was() -> None:
     play = owned()
     close_plays(play_ids=[play.pk], outcome="won", now=NOW)
     assert assign_plays(play_ids=[play.pk, 0], owner_id=TeamMemberFactory().pk, now=NOW) == {
-        play.pk: "assign is not possible: the play is closed; possible: nothing any more",
+        play.pk: "Assign is not possible: the play is closed; possible: nothing any more",
         0: "there is no such play",
     }
     assert refusal("win", None) == "there is no such play"

@@ -24,8 +24,8 @@ def test_of_two_who_start_the_same_play_one_is_told() -> None:
     for pk in plays:
         assert sorted([first[pk] or "", second[pk] or ""]) == [
             "",
-            "start is not possible: the play is running and working; possible: "
-            "assign, touch, pause, offer, win, lose, decline, expire, withdraw",
+            "Start is not possible: the play is running and working; possible: Assign, Release, Log a contact, Pause, "
+            "Offer, Mark as won, Mark as lost, Decline, Expire, Withdraw",
         ]
     assert TimelineEntry.objects.count() == 8
     assert broken() == []
@@ -44,6 +44,25 @@ def test_two_managers_who_assign_at_once_follow_each_other() -> None:
     assert set(Play.objects.values_list("owner", flat=True)) <= {carla.pk, dora.pk}
     assert Interval.objects.count() == 24
     assert not Play.objects.filter(version__lt=3).exists()
+    assert broken() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_managers_who_saw_the_same_plays_and_assign_at_once_one_wins() -> None:
+    plays = [owned().pk for _ in range(8)]
+    carla, dora = TeamMemberFactory(), TeamMemberFactory()
+    seen = dict(Play.objects.values_list("pk", "version"))
+    answers = at_once(
+        lambda: assign_plays(play_ids=plays, owner_id=carla.pk, now=NOW + HOUR, seen=seen),
+        lambda: assign_plays(play_ids=plays[::-1], owner_id=dora.pk, now=NOW + HOUR, seen=seen),
+    )
+    owners = dict(Play.objects.values_list("pk", "owner"))
+    for pk in plays:
+        won, lost = sorted(answers, key=lambda answer: answer[pk] is not None)
+        assert won[pk] is None
+        assert "somebody else was first" in (lost[pk] or "")
+        assert owners[pk] == (carla.pk if won is answers[0] else dora.pk)
+    assert Interval.objects.count() == 16
     assert broken() == []
 
 

@@ -16,12 +16,19 @@ from csplaybooks.playbooks.acts.pruning import (
     prune_a_little,
     prune_next_batches,
     prune_next_events,
+    prune_next_mails,
     prune_next_runs,
     prune_next_tasks,
 )
-from csplaybooks.playbooks.factories import MatchFactory, MatchStepFactory, PlaybookVersionFactory, RunFactory
+from csplaybooks.playbooks.factories import (
+    DeliveryFactory,
+    MatchFactory,
+    MatchStepFactory,
+    PlaybookVersionFactory,
+    RunFactory,
+)
 from csplaybooks.playbooks.invariants import violations
-from csplaybooks.playbooks.models import Match, MatchStep, Round, Run
+from csplaybooks.playbooks.models import Delivery, Match, MatchStep, Round, Run
 from csplaybooks.signals.acts.pruning import PrunedEvents, prune_batches, prune_events, waiting
 from csplaybooks.signals.factories import IntakeBatchFactory, ReadingFactory, RefusedItemFactory, SignalFactory
 from csplaybooks.signals.horizon import pruned_before, to_prune_before
@@ -277,6 +284,24 @@ def test_records_of_our_tasks_go_after_a_month_and_those_of_others_are_left():
         Task.objects.create(id=f"{number:032}", name=str(number), func=function, started=at, stopped=at, success=False)
     assert prune_next_tasks(now=NOW) == 1
     assert sorted(Task.objects.values_list("name", flat=True)) == ["1", "2"]
+
+
+def test_the_words_of_mails_to_the_team_go_once_they_have_gone():
+    old, new = NOW - 91 * DAY, NOW - 89 * DAY
+    sent = {"state": "sent", "sent_at": NOW}
+    mails: dict[str, dict[str, Any]] = {
+        "sent": {"queued_at": old, **sent},
+        "called off": {"queued_at": old, "state": "cancelled"},
+        "new": {"queued_at": new, **sent},
+        "waits": {"queued_at": old},
+        "unclear": {"queued_at": old, "state": "unclear"},
+        "to a customer": {"queued_at": old, "kind": "draft", **sent},
+    }
+    for subject, values in mails.items():
+        DeliveryFactory(subject=subject, **values)
+    assert (prune_next_mails(now=NOW, limit=1), prune_next_mails(now=NOW), prune_next_mails(now=NOW)) == (1, 1, 0)
+    assert set(Delivery.objects.filter(body="").values_list("subject", flat=True)) == {"sent", "called off"}
+    assert Delivery.objects.count() == 6
 
 
 def test_with_a_retention_of_zero_everything_stays(settings):

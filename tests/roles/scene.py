@@ -13,8 +13,9 @@ from csplaybooks.accounts.factories import AccountTeamFactory, TeamMemberFactory
 from csplaybooks.accounts.models import Account, AccountTeam
 from csplaybooks.accounts.roles import Role
 from csplaybooks.playbooks.acts.roles import make_groups
+from csplaybooks.playbooks.models.notices import MembersOwnQuerySet
 from csplaybooks.playbooks.roles import COLUMNS, grants
-from tests.admin.rows import MODELS, make
+from tests.admin.rows import MAKERS, MODELS, make
 from tests.meta.canary import mark
 
 #: Whose rows there are. `own` is Carla's as CSM and Alex's as AE; Colin and Anna are their colleagues under Mona, the
@@ -79,6 +80,8 @@ class Scene:
         return user
 
     def _rows_of(self, model: type[models.Model]) -> dict[str, Any]:
+        if isinstance(model._default_manager.all(), MembersOwnQuerySet):
+            return {side: self._row_of_member(model, side) for side in SIDES}
         path = account_path(model)
         if path is None:
             return {ANY: make(model)[0]}
@@ -91,6 +94,13 @@ class Scene:
             mark(Q(pk=row.pk), [model], word_of(side))
             rows[side] = row
         return rows
+
+    def _row_of_member(self, model: type[models.Model], side: str) -> Any:
+        """A row of the CSM of a side; it hangs on no account."""
+        factory: Any = MAKERS[model]
+        row = factory(member=self.teams[side][0])
+        mark(Q(pk=row.pk), [model], word_of(side))
+        return row
 
     @staticmethod
     def _care(account_id: int, csm: Any, ae: Any) -> None:

@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from csplaybooks.playbooks.demo.live import ENVIRONMENT
 from csplaybooks.playbooks.demo.live import __name__ as LIVE
-from csplaybooks.playbooks.demo.lock import Held, Unavailable, held, lock_file_of
+from csplaybooks.playbooks.demo.lock import Held, Unavailable, held, lock_file_of, mails_of
 from csplaybooks.playbooks.demo.processes import Programs
 from csplaybooks.playbooks.models import Lease
 from csplaybooks.playbooks.pokes import poke
@@ -151,8 +151,8 @@ class Command(BaseCommand):
         programs = Programs()
         asked_at = timezone.now()
         try:
-            programs.start("the web server", _web_server(host, port), _environment(host))
-            programs.start("the cluster", [sys.executable, "-m", "django", "qcluster"], _environment(host))
+            programs.start("the web server", _web_server(host, port), _environment(host, port))
+            programs.start("the cluster", [sys.executable, "-m", "django", "qcluster"], _environment(host, port))
             # The watcher's heartbeat is written by a worker: it shows that tasks get from here to there.
             poke("watch_clocks")
             answers: dict[str, Callable[[], bool]] = {
@@ -172,7 +172,7 @@ class Command(BaseCommand):
                         if live is not None:
                             command = [sys.executable, "-m", LIVE]
                             programs.start(
-                                "the live mode", command, _environment(host) | {ENVIRONMENT: live}, beside=True
+                                "the live mode", command, _environment(host, port) | {ENVIRONMENT: live}, beside=True
                             )
                     elif time.monotonic() > deadline:
                         raise CommandError(f"No answer within {_STARTS_WITHIN:.0f} seconds: {', '.join(answers)}.")
@@ -241,9 +241,12 @@ def _web_server(host: str, port: int) -> list[str]:
     return [*command, f"{module}:{application}"]
 
 
-def _environment(host: str) -> dict[str, str]:
-    """Ours, with the site's settings and modules within reach."""
+def _environment(host: str, port: int) -> dict[str, str]:
+    """Ours, with the site's settings and modules within reach. Mails become files: none ever leaves a demo."""
     environment = dict(os.environ)
+    folder = mails_of(connections[DEFAULT_DB_ALIAS].settings_dict)
+    environment["EMAIL_URL"] = folder.as_uri().replace("file", "filemail", 1)
+    environment.setdefault("CSPLAYBOOKS_SITE_URL", f"http://{_in_url(host)}:{port}")
     environment["DJANGO_SETTINGS_MODULE"] = settings.SETTINGS_MODULE
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (sys.path[0], environment.get("PYTHONPATH"))))
     # Else what the live mode says would drown in what it does.

@@ -10,6 +10,7 @@ from django.db import transaction
 from django.db.models import Case, Exists, F, IntegerField, Min, OuterRef, QuerySet, Subquery, Value, When, Window
 from django.db.models.functions import Greatest, RowNumber, TruncDate
 
+from csplaybooks.accounts import hooks
 from csplaybooks.accounts.acts.record import require_aware
 from csplaybooks.conf import company_time_zone
 from csplaybooks.signals.acts.pruning.sums import add_up, count_on, delete_these, sql_of, these
@@ -138,6 +139,7 @@ def _prune(kind: ItemKind, moments: dict[int, datetime], now: datetime) -> Prune
     _move_horizon(pruned, now)
     _roll_up(kind, ids)
     count_on(IntakeBatch, "pruned", these(kind.model, ids), "batch")
+    hooks.events_go.send(sender=kind.model, ids=ids)
     delete_these(kind.model, ids)
     return pruned
 

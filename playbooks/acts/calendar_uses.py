@@ -1,0 +1,132 @@
+"""Acts on whose hours a calendar is. Promises whose calendar follows the owner of their play follow at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Q
+
+from csplaybooks.accounts.acts.rows import Table, change_row, delete_rows, make_row
+from csplaybooks.accounts.ids import Ids
+from csplaybooks.accounts.models import AccountFacts, TeamMember
+from csplaybooks.playbooks.calendar_choice import region_key
+from csplaybooks.playbooks.clockwork import set_lapses
+from csplaybooks.playbooks.models import CalendarUse, Clock, Handoff
+from csplaybooks.playbooks.pokes import poke
+from csplaybooks.playbooks.stepwork import hours_changed
+
+
+def _one_of_each(use: CalendarUse) -> None:
+    """One member, team or region, in whatever spelling, has one calendar."""
+    named = [name for name in ("member", "team", "region") if getattr(use, name)]
+    if len(named) != 1:
+        at = named[1] if named else "member"
+        raise ValidationError({at: "Name a member, a team or a region: one of them."})
+    others = CalendarUse.objects.exclude(pk=use.pk)
+    if use.region:
+        use.region = use.region.strip()
+        spelt = {region_key(region): region for region in others.exclude(region="").values_list("region", flat=True)}
+        if region := spelt.get(region_key(use.region)):
+            raise ValidationError({"region": f"The region {region} has a calendar already."})
+    elif other := others.filter(**{named[0]: getattr(use, named[0])}).select_related("calendar").first():
+        whose = "The team of " if use.team else ""
+        raise ValidationError({named[0]: f"{whose}{use.team or use.member} has a calendar already: {other.calendar}."})
+
+
+USES = Table(model=CalendarUse, fields=("calendar", "member", "team", "region"), fixed=(), rule=_one_of_each)
+
+
+@transaction.atomic
+def make_calendar_use(*, values: Mapping[str, Any], now: datetime, actor: Any) -> CalendarUse:
+    """Say whose hours a calendar is; see `make_row`. The ticking clocks concerned follow.
+
+    Raises ValidationError, by field, where not exactly one of member, team and region is named, or that one has a
+    calendar already; a region in whatever upper and lower case.
+    """
+    use = make_row(table=USES, values=values, now=now, actor=actor)
+    _follow([use])
+    return use
+
+
+@transaction.atomic
+def change_calendar_use(
+    *, use_id: int, values: Mapping[str, Any], now: datetime, actor: Any, expected_version: int | None = None
+) -> CalendarUse:
+    """Give another calendar, or give it to others; see `change_row`. Clocks of before and after follow."""
+    before = CalendarUse.objects.filter(pk=use_id).first()
+    use = change_row(table=USES, row_id=use_id, values=values, now=now, actor=actor, expected_version=expected_version)
+    if before is not None and before.version != use.version:
+        _follow([before, use])
+    return use
+
+
+@transaction.atomic
+def delete_calendar_uses(*, use_ids: Iterable[int], now: datetime, actor: Any) -> int:
+    """Take calendars away from whom they were given to; answers how many. See `delete_rows`. The clocks follow."""
+    ids = list(use_ids)
+    uses = list(CalendarUse.objects.filter(pk__in=ids))
+    deleted = delete_rows(table=USES, row_ids=ids, now=now, actor=actor)
+    _follow(uses)
+    return deleted
+
+
+def hours_moved(*, members: Iterable[int]) -> int:
+    """The hours of these members (ids) may be others: have the clocks of their plays follow.
+
+    Answers how many clocks were marked stale. Call it in the transaction that made the difference, after it.
+    """
+    return _mark(_kept_by(members))
+
+
+def regions_moved(*, accounts: Iterable[int]) -> int:
+    """These accounts (ids) may be of another region: have the clocks of their plays follow.
+
+    Answers how many clocks were marked stale. Call it in the transaction that made the difference, after it.
+    """
+    if not CalendarUse.objects.exclude(region="").exists():
+        return 0
+    return _mark(Q(play__account__in=Ids(sorted(accounts))))
+
+
+def _follow(uses: Iterable[CalendarUse]) -> int:
+    """Have the clocks follow for which one of these uses may decide; answers how many were marked stale."""
+    members = {use.member_id for use in uses if use.member_id is not None}
+    teams = {use.team_id for use in uses if use.team_id is not None}
+    regions = {region_key(use.region) for use in uses if use.region}
+    concerned = Q()
+    if teams:
+        members |= TeamMember.objects.below(teams)
+    if members:
+        concerned |= _kept_by(members)
+    if regions:
+        facts = AccountFacts.objects.current()
+        # In Python, because upper and lower case are not the same everywhere in all databases.
+        told = facts.exclude(region="").order_by().values_list("region", flat=True).distinct()
+        spelt = [region for region in told if region_key(region) in regions]
+        concerned |= Q(play__account__in=facts.filter(region__in=spelt).order_by().values("account"))
+    return _mark(concerned) if concerned else 0
+
+
+def _kept_by(members: Iterable[int]) -> Q:
+    """The clocks that these members have to keep: of plays that they own, and of offers made to them."""
+    ids = sorted(members)
+    offers = Handoff.objects.filter(answer=Handoff.Answer.WAITING, offered_to__in=Ids(ids)).values("clock")
+    return Q(play__owner__in=Ids(ids)) | Q(pk__in=offers)
+
+
+def _mark(concerned: Q) -> int:
+    """Mark the ticking clocks of plays stale whose calendar follows the owner, and their steps; set their offers' lapse
+    anew."""
+    hours_changed(concerned)
+    following = Q(follows_owner=True, hours=Clock.Hours.WORKING) & concerned
+    stale = Clock.objects.ticking().filter(following).update(is_stale=True)
+    if not stale:
+        return 0
+    clocks = Clock.objects.ticking().filter(following, target=Clock.Target.HANDOFF_ACCEPTED)
+    set_lapses(Handoff.objects.filter(answer=Handoff.Answer.WAITING, clock__in=clocks).select_related("clock"))
+    poke("watch_clocks")
+    return stale

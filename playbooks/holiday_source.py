@@ -1,0 +1,105 @@
+"""Where public holidays come from: the library `holidays`, and which of its releases this is.
+
+Only an import asks it. What it said is kept in rows, so that another release of it moves no promise.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from datetime import date
+from importlib.metadata import version
+from typing import Any
+
+from django.core.exceptions import ValidationError
+
+SOURCE = "holidays"
+
+#: The language of the names where the library has them in it; else they are in the country's own.
+_LANGUAGE = "en_US"
+
+
+def source_version() -> str:
+    """The release of the library that is installed."""
+    return version(SOURCE)
+
+
+def known_place(country: str, subdivision: str) -> tuple[str, str]:
+    """The codes of a country and of a part of it (empty: the whole), spelt as the library spells them.
+
+    Upper and lower case are one. Raises ValidationError for a `country` or a `subdivision` that the library does not
+    know, with those that it knows.
+    """
+    countries = _countries()
+    code = country.strip().upper()
+    if code not in countries:
+        known = ", ".join(sorted(countries))
+        raise ValidationError({"country": f"No holidays are known of the country {country!r}. There are: {known}."})
+    wanted = subdivision.strip().casefold()
+    if not wanted:
+        return code, ""
+    parts = {part.casefold(): part for part in countries[code]}
+    if wanted not in parts:
+        there_are = f"There are: {', '.join(countries[code])}." if parts else "It has none: leave this empty."
+        raise ValidationError({"subdivision": f"No region {subdivision!r} of {code} is known. {there_are}"})
+    return code, parts[wanted]
+
+
+def holidays_of(country: str, subdivision: str, year: int) -> dict[date, str]:
+    """The public holidays of a place (see `known_place`) in a year, in order, with their names.
+
+    Where a holiday falls on a weekend and another day is given for it, that day is among them. Raises ValidationError
+    for `years` where the library knows none of that year, with the years that it knows, and where it says that it does
+    not know all.
+    """
+    place = f"{country}-{subdivision}" if subdivision else country
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = _library_days(country, subdivision, year)
+    if not found:
+        raise ValidationError(
+            {
+                "years": f"No public holidays of {place} are known in {year}. "
+                f"The years that may be asked for are {found.start_year} to {found.end_year}."
+            }
+        )
+    # What it tells its users, and not programmers; older releases used the base. Some would look like all of them.
+    if gaps := [str(each.message).rstrip(".") for each in told if each.category in (UserWarning, Warning)]:
+        raise ValidationError({"years": f"Not all public holidays of {place} are known in {year}: {gaps[0]}."})
+    return {day: name[:200] for day, name in sorted(found.items())}
+
+
+def years_in(words: str) -> list[int]:
+    """Years as people write them, in order: `2026`, `2026-2028` or `2026, 2028`.
+
+    Raises ValidationError for `years` where it is none of these.
+    """
+    years: set[int] = set()
+    for word in words.replace(",", " ").split():
+        match = re.fullmatch(r"(\d{4})(?:-(\d{4}))?", word, re.ASCII)
+        if match is None:
+            raise ValidationError({"years": f"{word!r} is no year: write 2026, or 2026-2028."})
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValidationError({"years": f"{word} is no span of years: write the earlier year first, as 2026-2028."})
+        years.update(range(first, last + 1))
+    if not years:
+        raise ValidationError({"years": "Name at least one year."})
+    return sorted(years)
+
+
+# The library is imported only where it is asked: it is no part of what a web or a worker process does all day.
+
+
+def _countries() -> dict[str, list[str]]:
+    from holidays import list_supported_countries
+
+    return list_supported_countries(include_aliases=False)
+
+
+def _library_days(country: str, subdivision: str, year: int) -> Any:
+    from holidays import country_holidays
+
+    place = country_holidays(country, subdiv=subdivision or None)
+    language = _LANGUAGE if _LANGUAGE in place.supported_languages else None
+    return country_holidays(country, subdiv=subdivision or None, years=year, expand=False, language=language)

@@ -1,0 +1,171 @@
+"""What signals tell of plays: contacts that were made, prompts that were shown, features that were tried.
+
+This worker follows the runs: a run claims what was told until then, one after the other, so that "all that the runs up
+to this one claimed" leaves nothing out, however late a transaction with signals has committed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Exists, Max, OuterRef
+
+from csplaybooks.accounts.ids import Ids
+from csplaybooks.playbooks.acts.touches import Contact, log_contacts, members_by_email, take_back_contacts
+from csplaybooks.playbooks.contacts import (
+    CONTACT_TYPES,
+    SHOWN_TYPE,
+    USED_TYPE,
+    direction_of,
+    play_named,
+    prompt_is_first_touch,
+)
+from csplaybooks.playbooks.leases import holding
+from csplaybooks.playbooks.models import Lease, Play, PlayStep, Run, Touch
+from csplaybooks.playbooks.stepwork import look_again
+from csplaybooks.signals.models import IntakeBatch, Signal
+
+logger = logging.getLogger("csplaybooks.pipeline")
+
+#: The lease of this worker; its mark is the last run whose news it has looked at.
+LEASE = "csplaybooks:contacts"
+
+#: So many signals are looked at together.
+BATCH = 500
+
+#: The most characters of a note that a signal brings.
+MOST_NOTE = 2_000
+
+
+def hear_signals(*, now: datetime) -> int:
+    """Look at the signals that runs have claimed since the last time; answers how many contacts and steps they were of.
+
+    Safe twice, at once and after kill -9: the mark moves on in the transaction that writes, and a signal is a contact
+    of a play once.
+    """
+    newest = Run.objects.aggregate(newest=Max("pk"))["newest"]
+    # Asked before the lease, so that a look with nothing to do takes no lock.
+    if newest is None or Lease.objects.filter(name=LEASE, mark__gte=newest).exists():
+        return 0
+    with holding(LEASE, now, wait=False) as lease:
+        if lease is None or (lease.mark is not None and lease.mark >= newest):
+            return 0
+        batches = IntakeBatch.objects.filter(kind=IntakeBatch.Kind.SIGNALS, seen_by_run__lte=newest)
+        if lease.mark is not None:
+            batches = batches.filter(seen_by_run__gt=lease.mark)
+        heard = _hear(batches, now)
+        Lease.objects.filter(pk=lease.pk).update(mark=newest)
+    return heard
+
+
+def _hear(batches: Any, now: datetime) -> int:
+    earliest = Play.objects.open().order_by("opened_at").values_list("opened_at", flat=True).first()
+    news = Signal.objects.filter(batch__in=batches.values("pk")).order_by()
+    heard = _take_back(news, now)
+    if earliest is None:
+        return heard
+    told = news.filter(occurred_at__gte=earliest)
+    heard += look_again(_steps_told_of(told))
+    contacts = told.effective_at(None).filter(type__key__in=[*CONTACT_TYPES, SHOWN_TYPE])
+    # Most accounts have no play to which anything could belong.
+    contacts = contacts.filter(account__in=Play.objects.values("account")).select_related("type", "source")
+    after = 0
+    while rows := list(contacts.filter(pk__gt=after).order_by("pk")[:BATCH]):
+        after = rows[-1].pk
+        heard += _log(rows, now)
+    return heard
+
+
+def _take_back(news: Any, now: datetime) -> int:
+    """Contacts of signals that were corrected, or did not happen, are none."""
+    corrected = list(
+        news.filter(corrects__isnull=False)
+        .filter(Exists(Touch.objects.filter(signal=OuterRef("corrects"))))
+        .values_list("corrects", flat=True)
+    )
+    return take_back_contacts(signal_ids=corrected, now=now) if corrected else 0
+
+
+def _steps_told_of(told: Any) -> Any:
+    """Prompts and trials that are to be done at accounts of which something was told that may end them."""
+    here = told.filter(account=OuterRef("play__account"))
+    waiting = PlayStep.objects.filter(state=PlayStep.State.CURRENT)
+    prompts = waiting.filter(Exists(here.filter(type__key=SHOWN_TYPE)), kind=PlayStep.Kind.PROMPT)
+    trials = waiting.filter(Exists(here.filter(type__key=USED_TYPE)), kind=PlayStep.Kind.TRIAL)
+    ids = [*prompts.values_list("pk", flat=True), *trials.values_list("pk", flat=True)]
+    return PlayStep.objects.filter(pk__in=Ids(sorted(ids)))
+
+
+def _log(signals: Sequence[Signal], now: datetime) -> int:
+    contacts = _contacts_of(signals)
+    if not contacts:
+        return 0
+    try:
+        with transaction.atomic():
+            return _count(log_contacts(contacts=contacts, now=now))
+    except Exception:
+        logger.exception("%d contacts told by signals could not be written; trying one by one", len(contacts))
+    written = 0
+    for contact in contacts:
+        try:
+            with transaction.atomic():
+                written += _count(log_contacts(contacts=[contact], now=now))
+        except Exception:
+            logger.exception("the contact of signal %s could not be written", contact.signal_id)
+    return written
+
+
+def _count(rows: Iterable[Touch | None]) -> int:
+    return sum(row is not None for row in rows)
+
+
+def _contacts_of(signals: Sequence[Signal]) -> list[Contact]:
+    """What signals say of plays at their own accounts; three queries."""
+    named = {signal.pk: play_named(signal.properties) for signal in signals}
+    plays = Play.objects.filter(pk__in=Ids(sorted({pk for pk in named.values() if pk}))).in_bulk()
+    open_at: dict[int, list[int]] = defaultdict(list)
+    unnamed = sorted({signal.account_id for signal in signals if named[signal.pk] is None})
+    for account, play in Play.objects.open().filter(account__in=Ids(unnamed)).values_list("account", "pk"):
+        open_at[account].append(play)
+    people = members_by_email(
+        said for signal in signals if isinstance(said := signal.properties.get("member"), str) and said
+    )
+    contacts = []
+    for signal in signals:
+        play_id = named[signal.pk]
+        if play_id is None:
+            # A prompt says whose it is; what else was shown is no matter of ours.
+            only = open_at[signal.account_id] if signal.type.key != SHOWN_TYPE else []
+            play_id = only[0] if len(only) == 1 else 0
+        elif play_id not in plays or plays[play_id].account_id != signal.account_id:
+            continue
+        if not play_id:
+            continue
+        if signal.type.key == SHOWN_TYPE:
+            if prompt_is_first_touch(plays[play_id]):
+                contacts.append(_contact(signal, play_id, Touch.Channel.PROMPT, Touch.Direction.OUT, None))
+            continue
+        kind = CONTACT_TYPES[signal.type.key]
+        member = signal.properties.get("member")
+        by = people.get(member.strip().lower()) if isinstance(member, str) else None
+        contacts.append(_contact(signal, play_id, kind.channel, direction_of(kind, signal.properties), by))
+    return contacts
+
+
+def _contact(signal: Signal, play_id: int, channel: str, direction: str, member: int | None) -> Contact:
+    note = signal.properties.get("note")
+    return Contact(
+        play_id=play_id,
+        channel=channel,
+        direction=direction,
+        at=signal.occurred_at,
+        origin=Touch.Origin.SIGNAL,
+        by_member_id=member,
+        note=note[:MOST_NOTE] if isinstance(note, str) else "",
+        signal_id=signal.pk,
+    )

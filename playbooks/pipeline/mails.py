@@ -1,0 +1,134 @@
+"""The mails of notices: what waits to be told a member at once becomes one mail for each kind of thing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+
+from csplaybooks.accounts.models import TeamMember
+from csplaybooks.playbooks.acts.deliveries import Outgoing, queue_deliveries
+from csplaybooks.playbooks.leases import holding
+from csplaybooks.playbooks.models import Delivery, Notice, Stage
+from csplaybooks.playbooks.pipeline.letters import (
+    MOST_LISTED,
+    Item,
+    link_to_page,
+    moment_for,
+    next_due,
+    render,
+    why_it_fired,
+)
+
+#: The lease of writing mails: one worker at a time, so that what came together stands in one mail.
+LEASE = "csplaybooks:mails"
+
+#: At most so many notices in one transaction.
+BATCH = 1000
+
+#: How long a mail about a new play waits for its clocks, which say what is due when.
+CLOCKS_WITHIN = timedelta(minutes=2)
+
+#: The subject of a mail about several things of one kind.
+_SEVERAL: Mapping[Notice.Kind, str] = {
+    Notice.Kind.ASSIGNED: "{count} plays are yours",
+    Notice.Kind.WARNED: "{count} promises run out",
+    Notice.Kind.BREACHED: "{count} promises were missed",
+    Notice.Kind.ESCALATED: "{count} missed promises of your team are still open",
+    Notice.Kind.OFFERED: "{count} plays are offered to you",
+    Notice.Kind.REFUSED: "{count} of your offers were refused, or nobody answered them",
+}
+
+
+def unwritten(now: datetime) -> Any:
+    """Notices that wait for their mail. New plays wait for their clocks first, a little."""
+    unclocked = Q(
+        kind=Notice.Kind.ASSIGNED,
+        at__gt=now - CLOCKS_WITHIN,
+        play__clocks_started_at__isnull=True,
+        play__stage__in=[Stage.OWNED, Stage.RUNNING],
+    )
+    return Notice.objects.filter(~unclocked, way=Notice.Way.NOW, delivery__isnull=True)
+
+
+def write_mails(*, now: datetime) -> int:
+    """Write the mails of notices that are to be told at once; answers of how many notices. Each stands in one mail."""
+    written = 0
+    while unwritten(now).exists():
+        with holding(LEASE, now):
+            taken = _write(now)
+        written += taken
+        if taken < BATCH:
+            break
+    return written
+
+
+def _write(now: datetime) -> int:
+    rows = unwritten(now).select_related(
+        "member__user",
+        "play__account",
+        "play__playbook",
+        "event__clock",
+        "handoff__clock",
+    )
+    notices = list(rows.defer("play__playbook__draft", "play__amount_working").order_by("pk")[:BATCH])
+    groups: dict[tuple[int, str], list[Notice]] = defaultdict(list)
+    for notice in notices:
+        if notice.member.is_active and notice.member.email:
+            groups[notice.member_id, notice.kind].append(notice)
+    # Whoever has left since, or has no address any more, is not written to.
+    mailed = {notice.pk for group in groups.values() for notice in group}
+    if gone := [notice.pk for notice in notices if notice.pk not in mailed]:
+        Notice.objects.filter(pk__in=gone).update(way=Notice.Way.OFF)
+    due = next_due({notice.play_id for notice in notices})
+    mails = {_key(group): _mail(group, due) for group in groups.values()}
+    deliveries = queue_deliveries(mails.values(), now)
+    for group in groups.values():
+        for notice in group:
+            notice.delivery = deliveries[_key(group)]
+    Notice.objects.bulk_update([notice for group in groups.values() for notice in group], ["delivery"], batch_size=500)
+    return len(notices)
+
+
+def _key(group: Sequence[Notice]) -> str:
+    return f"notice:{group[0].pk}"
+
+
+def _mail(group: Sequence[Notice], due: Mapping[int, tuple[str, datetime]]) -> Outgoing:
+    member, kind, count = group[0].member, Notice.Kind(group[0].kind), len(group)
+    subject = group[0].text if count == 1 else _SEVERAL[kind].format(count=count)
+    return Outgoing(
+        key=_key(group),
+        kind=Delivery.Kind.NOTICE,
+        member_id=member.pk,
+        to_address=member.email,
+        subject=subject,
+        body=render(
+            "notices",
+            lead=f"{kind.label}." if count == 1 else f"{subject}:",
+            items=[_item(notice, member, due) for notice in group[:MOST_LISTED]],
+            more=max(count - MOST_LISTED, 0),
+        ),
+    )
+
+
+def _item(notice: Notice, member: TeamMember, due: Mapping[int, tuple[str, datetime]]) -> Item:
+    lines = [f"Why: {line}" for line in why_it_fired(member, notice.play)]
+    if until := _until(notice, due):
+        target, at = until
+        lines.append(f"{target} due: {moment_for(member, at)}")
+    if link := link_to_page(notice.play):
+        lines.append(link)
+    return Item(notice.text, tuple(lines))
+
+
+def _until(notice: Notice, due: Mapping[int, tuple[str, datetime]]) -> tuple[str, datetime] | None:
+    """What is due, and when: of the clock or offer that is told of, or else of the play."""
+    clock = notice.event.clock if notice.event is not None else notice.handoff.clock if notice.handoff else None
+    if clock is None:
+        return due.get(notice.play_id)
+    at = clock.breached_at or clock.due_at
+    return None if at is None or notice.kind == Notice.Kind.REFUSED else (clock.get_target_display(), at)

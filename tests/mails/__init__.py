@@ -1,0 +1,1 @@
+"""Mail that leaves the house, and what members of the team are told."""

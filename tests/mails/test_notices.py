@@ -1,0 +1,302 @@
+"""Notices: who is told what, once, in the transaction of what it tells of, and the mails they become."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory, UserFactory
+from csplaybooks.accounts.models import TeamMember
+from csplaybooks.playbooks.acts.handoffs import lapse_offers, offer_plays, refuse_plays, take_back_plays
+from csplaybooks.playbooks.acts.notices import tell_assigned, tell_events
+from csplaybooks.playbooks.acts.plays import assign_plays, log_touch
+from csplaybooks.playbooks.factories import (
+    CalendarFactory,
+    ClockFactory,
+    NoticeSettingsFactory,
+    PlaybookVersionFactory,
+    PlayFactory,
+)
+from csplaybooks.playbooks.models import ClockEvent, Delivery, Handoff, Notice, Play, PlaybookVersion
+from csplaybooks.playbooks.pipeline.mails import CLOCKS_WITHIN, write_mails
+from csplaybooks.playbooks.pipeline.sender import send_deliveries
+from csplaybooks.playbooks.pipeline.sweep import have_mail_sent, watch_all, work
+from tests.mails.post_office import addresses
+from tests.playbooks.plays import DAY, HOUR, NOW, done, owned, story
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def office() -> Any:
+    """Monday to Friday, nine to five."""
+    return CalendarFactory()
+
+
+@pytest.fixture
+def mona() -> TeamMember:
+    """The manager."""
+    member: TeamMember = TeamMemberFactory(
+        name="Mona", leads=True, user=UserFactory(), manager=TeamMemberFactory(name="Zoe", leads=True)
+    )
+    return member
+
+
+@pytest.fixture
+def carla(mona: TeamMember) -> TeamMember:
+    """A customer success manager."""
+    member: TeamMember = TeamMemberFactory(name="Carla", manager=mona, user=UserFactory())
+    return member
+
+
+@pytest.fixture
+def eve(mona: TeamMember) -> TeamMember:
+    """An account executive."""
+    member: TeamMember = TeamMemberFactory(name="Eve", ae=True, manager=mona, user=UserFactory())
+    return member
+
+
+@pytest.fixture
+def recipe() -> PlaybookVersion:
+    version: PlaybookVersionFactory = PlaybookVersionFactory(playbook__name="Seats nearly full")
+    return version
+
+
+def at(name: str, recipe: PlaybookVersion, owner: TeamMember, **more: Any) -> Play:
+    """A play of an account by its name."""
+    return owned(account=AccountFactory(name=name), recipe=recipe, owner=owner, **more)
+
+
+def told() -> list[tuple[str, str, str, str]]:
+    """Whom, of what kind, how, and what."""
+    rows = Notice.objects.order_by("pk").select_related("member")
+    return [(str(row.member), row.kind, row.way, row.text) for row in rows]
+
+
+def assigned(plays: list[Play], owner: TeamMember, actor: Any = None, now: Any = NOW) -> None:
+    assert done(assign_plays(play_ids=[play.pk for play in plays], owner_id=owner.pk, now=now, actor=actor))
+
+
+def test_a_new_owner_is_told_and_gets_one_mail(recipe, carla, mona, mailoutbox):
+    play = at("Acme", recipe, TeamMemberFactory())
+    evidence = [{"measure": "gone", "found": {}, "settings": {}, "words": "Seats used: 85 %"}]
+    Play.objects.update(evidence=evidence, reason="They asked")
+    assigned([play], carla, actor=mona.user)
+    work(now=NOW)
+    assert told() == [("Carla", "assigned", "now", "Seats nearly full at Acme is yours")]
+    assert have_mail_sent(now=NOW) == 1
+    send_deliveries(now=NOW)
+    (mail,) = mailoutbox
+    assert (mail.to, mail.subject) == (["carla@example.com"], "Seats nearly full at Acme is yours")
+    assert mail.body.startswith("A play is yours.\n\nSeats nearly full at Acme is yours\n")
+    # What people wrote down is not for everybody: of a measure that is gone only its key.
+    assert "  Why: gone\n  Why: Opened by hand: They asked\n" in mail.body
+    assert "  First touch due: Tue 17 Nov 2026, 10:00 (UTC)\n" in mail.body
+    assert f"  https://growth.example.com/admin/csplaybooks_playbooks/play/{play.pk}/change/\n" in mail.body
+    assert story(play)[-1] == "Mail sent: to Carla: Seats nearly full at Acme is yours"
+    assert mail.body.endswith("/admin/csplaybooks_playbooks/noticesettings/\n")
+    assert write_mails(now=NOW + DAY) == 0
+    assert send_deliveries(now=NOW + DAY) == 0
+
+
+def test_nobody_is_told_what_they_did_themselves(recipe, carla):
+    assigned([at("Acme", recipe, TeamMemberFactory())], carla, actor=carla.user)
+    assert told() == []
+
+
+def test_a_notice_goes_with_its_act(recipe, carla):
+    play = at("Acme", recipe, TeamMemberFactory())
+    with transaction.atomic():
+        assigned([play], carla)
+        transaction.set_rollback(True)
+    assert told() == []
+
+
+def test_each_assignment_is_told_once_also_at_one_instant(recipe, carla, eve):
+    play = at("Acme", recipe, TeamMemberFactory())
+    assigned([play], carla)
+    assigned([play], eve)
+    assigned([play], carla)
+    assert [who for who, *_ in told()] == ["Carla", "Eve", "Carla"]
+    # Told of again, nothing is written.
+    tell_assigned([play], {play.pk: carla.pk}, now=NOW + HOUR)
+    assert len(told()) == 3
+
+
+def test_many_plays_are_one_mail_to_each_that_lists_them(recipe, carla, eve, mailoutbox):
+    plays = [at(f"Account {number:03}", recipe, TeamMemberFactory()) for number in range(120)]
+    assigned(plays, carla)
+    assigned([at("Acme", recipe, carla), at("Bolt", recipe, carla)], eve)
+    work(now=NOW)
+    write_mails(now=NOW)
+    assert send_deliveries(now=NOW) == 2
+    assert addresses(mailoutbox) == ["carla@example.com", "eve@example.com"]
+    assert [mail.subject for mail in mailoutbox] == ["120 plays are yours", "2 plays are yours"]
+    assert mailoutbox[0].body.count(" is yours\n") == 100
+    assert "\nAnd 20 more.\n" in mailoutbox[0].body
+    assert {story(play)[-1] for play in plays} == {
+        f"Mail sent: to Carla: Seats nearly full at Account {number:03} is yours" for number in range(120)
+    }
+
+
+def test_a_mail_of_a_new_play_waits_for_its_clocks_but_not_for_ever(recipe, carla):
+    assigned([at("Acme", recipe, TeamMemberFactory())], carla)
+    assert write_mails(now=NOW) == 0
+    assert write_mails(now=NOW + CLOCKS_WITHIN) == 1
+    assert "due" not in Delivery.objects.get().body
+
+
+def test_the_pipeline_tells_owners_and_has_their_mails_written(recipe, django_capture_on_commit_callbacks):
+    carla = TeamMemberFactory(name="Carla")
+    play = PlayFactory(unowned=True, account__name="Acme", recipe=recipe, opened_at=NOW)
+    with django_capture_on_commit_callbacks() as pokes:
+        work(now=NOW)
+    assert [(who, text) for who, _, _, text in told()] == [
+        ("Carla", f"Seats nearly full at Acme is yours: {story(play)[0].split(': ', 1)[1].split(';')[0]}")
+    ]
+    assert len(pokes) >= 1
+    assert write_mails(now=NOW) == 1
+    assert Delivery.objects.get().member == carla
+
+
+def test_both_sides_of_an_offer_are_told(recipe, carla, eve, mona):
+    play = at("Acme", recipe, carla)
+    work(now=NOW)
+    offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW, actor=carla.user)
+    refuse_plays(play_ids=[play.pk], reason="No budget", now=NOW, actor=eve.user)
+    offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW, actor=carla.user)
+    take_back_plays(play_ids=[play.pk], now=NOW, actor=carla.user)
+    offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW, actor=carla.user)
+    lapse_offers(play_ids=[play.pk], now=NOW + 30 * DAY)
+    acme = "Seats nearly full at Acme"
+    assert [(who, kind, text) for who, kind, _, text in told()] == [
+        ("Eve", "offered", f"Carla offers you {acme}"),
+        ("Carla", "refused", f"Eve refused {acme}: No budget"),
+        ("Eve", "offered", f"Carla offers you {acme}"),
+        ("Eve", "offered", f"Carla offers you {acme}"),
+        ("Carla", "refused", f"Eve did not answer the offer of {acme}"),
+        ("Mona", "refused", f"Eve did not answer the offer of {acme}"),
+    ]
+    assert Handoff.objects.count() == 3
+    write_mails(now=NOW)
+    mails = {mail.to_address: mail for mail in Delivery.objects.all()}
+    assert mails["eve@example.com"].subject == "3 plays are offered to you"
+    assert "Hand-off accepted due: Tue 17 Nov 2026, 10:00 (UTC)" in mails["eve@example.com"].body
+    assert "due" not in mails["mona@example.com"].body
+
+
+def test_the_watcher_tells_each_the_last_that_concerns_them(recipe, carla, mona):
+    play = at("Acme", recipe, carla)
+    work(now=NOW)
+    watch_all(now=NOW + 5 * HOUR)
+    first = "First touch of Seats nearly full at Acme"
+    assert told() == [("Carla", "warned", "digest", f"{first}: 50 % of the promised time is used")]
+    # After a week in which nobody watched: a warning, the breach and both rungs, of which each hears one thing.
+    watch_all(now=NOW + 7 * DAY)
+    mine = [row for row in told()[1:] if row[3].startswith(first)]
+    assert mine == [
+        ("Carla", "breached", "now", f"{first}: the promise was missed"),
+        ("Mona", "escalated", "now", f"{first}: still open after the promise was missed"),
+        ("Zoe", "escalated", "now", f"{first}: still open after the promise was missed"),
+    ]
+    count = len(told())
+    watch_all(now=NOW + 7 * DAY)
+    tell_events(list(ClockEvent.objects.filter(kind="breached")), now=NOW + 8 * DAY)
+    assert len(told()) == count
+    assert log_touch(play_ids=[play.pk], channel="call", now=NOW + 7 * DAY) == {play.pk: None}
+    write_mails(now=NOW + 7 * DAY)
+    mail = Delivery.objects.get(to_address="carla@example.com")
+    assert "  First touch due: Tue 17 Nov 2026, 10:00 (UTC)\n" in mail.body
+
+
+def test_the_due_time_stands_in_the_zone_of_the_reader(recipe, settings):
+    settings.CSPLAYBOOKS = {**settings.CSPLAYBOOKS, "TIME_ZONE": "Europe/Berlin"}
+    eva = TeamMemberFactory(name="Eva", zone="Asia/Kathmandu")
+    for owner in (eva, TeamMemberFactory(name="Ben")):
+        play = at(f"Of {owner}", recipe, TeamMemberFactory())
+        ClockFactory(play=play, due_at=NOW + DAY)
+        Play.objects.update(clocks_started_at=NOW)
+        assigned([play], owner)
+    write_mails(now=NOW)
+    due = {mail.to_address: mail.body.split("due: ")[1].split("\n")[0] for mail in Delivery.objects.all()}
+    assert due["eva@example.com"].endswith(" (Asia/Kathmandu)")
+    assert due["ben@example.com"].endswith(" (Europe/Berlin)")
+    assert due["eva@example.com"] != due["ben@example.com"]
+
+
+def test_each_is_told_as_they_want_to_be(recipe, carla, eve, mona):
+    NoticeSettingsFactory(member=carla, assigned="off")
+    NoticeSettingsFactory(member=eve, assigned="digest")
+    NoticeSettingsFactory(member=mona, assigned="digest", digest=False)
+    gone = TeamMemberFactory(name="Nobody", email="")
+    for number, owner in enumerate((carla, eve, mona, gone)):
+        assigned([at(f"Account {number}", recipe, TeamMemberFactory())], owner)
+    assert [(who, way) for who, _, way, _ in told()] == [
+        ("Carla", "off"),
+        ("Eve", "digest"),
+        ("Mona", "off"),
+        ("Nobody", "off"),
+    ]
+    assert write_mails(now=NOW + DAY) == 0
+
+
+def test_a_site_without_mail_keeps_notices_in_the_admin(recipe, carla, settings, django_capture_on_commit_callbacks):
+    settings.CSPLAYBOOKS = {}
+    with django_capture_on_commit_callbacks() as pokes:
+        tell_assigned([play := at("Acme", recipe, carla)], {play.pk: carla.pk}, now=NOW)
+    assert [way for _, _, way, _ in told()] == ["off"]
+    assert pokes == []
+
+
+def test_a_desk_that_nobody_reads_is_told_nothing(recipe):
+    desk = TeamMemberFactory(name="Desk", desk=True, email="")
+    assigned([at("Acme", recipe, TeamMemberFactory(), route="email")], desk)
+    assert told() == []
+
+
+def test_who_leaves_before_the_mail_is_written_gets_none(recipe, carla):
+    assigned([at("Acme", recipe, TeamMemberFactory())], carla)
+    TeamMember.objects.filter(pk=carla.pk).update(is_active=False)
+    assert write_mails(now=NOW + DAY) == 1
+    assert [way for _, _, way, _ in told()] == ["off"]
+    assert write_mails(now=NOW + DAY) == 0
+    assert not Delivery.objects.exists()
+
+
+def test_without_an_address_of_the_site_there_are_no_links(recipe, carla, settings):
+    settings.CSPLAYBOOKS = {"NOTICES_BY_MAIL": True}
+    assigned([at("Acme", recipe, TeamMemberFactory())], carla)
+    write_mails(now=NOW + DAY)
+    body = Delivery.objects.get().body
+    assert "http" not in body
+    assert body.endswith('\n\n-- \nHow you are told of what: "Notice settings" in the admin\n')
+
+
+def test_more_than_a_batch_is_written_in_one_go(recipe, carla, monkeypatch):
+    monkeypatch.setattr("csplaybooks.playbooks.pipeline.mails.BATCH", 3)
+    assigned([at(f"Account {number}", recipe, TeamMemberFactory()) for number in range(7)], carla)
+    assert write_mails(now=NOW + DAY) == 7
+    assert Delivery.objects.count() == 3
+
+
+@pytest.mark.parametrize("number", [1, 30])
+def test_telling_and_writing_take_the_same_number_of_queries(
+    recipe, carla, number, django_assert_max_num_queries, office
+):
+    people = [TeamMemberFactory(name=f"Member {count}", user=UserFactory()) for count in range(number)]
+    plays = [at(f"Account {count}", recipe, carla) for count in range(number)]
+    with django_assert_max_num_queries(6):
+        owners = {play.pk: person.pk for play, person in zip(plays, people, strict=True)}
+        assert tell_assigned(plays, owners, now=NOW) == number
+    with django_assert_max_num_queries(16):
+        assert write_mails(now=NOW + DAY) == number
+    clocks = [ClockFactory(play=play, calendar=office) for play in plays]
+    events = [
+        ClockEvent(clock=clock, kind="breached", due_at=NOW, noticed_at=NOW, holder=carla, told=None)
+        for clock in clocks
+    ]
+    ClockEvent.objects.bulk_create(events)
+    with django_assert_max_num_queries(6):
+        assert tell_events(events, now=NOW) == number

@@ -1,0 +1,257 @@
+"""Contacts that signals tell of: whose they are, what they stop, and that each counts once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
+from csplaybooks.playbooks.acts.plays import close_plays, pause_plays
+from csplaybooks.playbooks.acts.touches import forget_signals
+from csplaybooks.playbooks.contacts import play_named
+from csplaybooks.playbooks.factories import CalendarFactory, ClockFactory, PlayFactory
+from csplaybooks.playbooks.models import Play, Touch
+from csplaybooks.playbooks.pipeline.sweep import step_plays, work
+from csplaybooks.playbooks.runs import run_triggers
+from csplaybooks.signals.acts.catalogue import load_starter_catalogue
+from csplaybooks.signals.intake import take_in_signals
+from tests.at_once import at_once
+from tests.playbooks.plays import DAY, HOUR, NOW, broken, story
+from tests.playbooks.stepping import playing, states
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def catalogue(db: None) -> None:
+    CalendarFactory()
+    load_starter_catalogue(now=NOW)
+
+
+def play_at(name: str = "acme", **more: Any) -> Play:
+    """A play that somebody owns, at an account that senders know by its name."""
+    more.setdefault("account", AccountFactory(name=name, identity__external_id=name))
+    play: Play = PlayFactory(opened_at=NOW, **more)
+    return play
+
+
+def tell(
+    kind: str, *, account: str = "acme", at: Any = NOW + HOUR, id: str = "1", now: Any = None, **properties: Any
+) -> Any:
+    """Take one signal in, have it seen by a run, and heard."""
+    more = {name: properties.pop(name) for name in ("corrects", "void") if name in properties}
+    item = {
+        "source": "crm",
+        "external_id": id,
+        "account": account,
+        "type": kind,
+        "occurred_at": at.isoformat(),
+        "properties": properties,
+        **more,
+    }
+    now = now or at
+    report = take_in_signals(items=[item], now=now)
+    run_triggers(now=now)
+    work(now=now)
+    return report
+
+
+@pytest.mark.parametrize(
+    ("kind", "channel", "direction"),
+    [
+        ("email_sent", "email", "out"),
+        ("email_received", "email", "in"),
+        ("call_logged", "call", "out"),
+        ("meeting_held", "meeting", "out"),
+    ],
+)
+def test_a_signal_is_a_contact_of_the_accounts_open_play(kind: str, channel: str, direction: str) -> None:
+    play = play_at()
+    ClockFactory(play=play)
+    member = TeamMemberFactory(email="Carla@vendor.example")
+    tell(kind, member="carla@VENDOR.example", note="They want more.")
+    touch = Touch.objects.get()
+    assert (touch.play, touch.account, touch.channel, touch.direction) == (play, play.account, channel, direction)
+    assert (touch.at, touch.origin, touch.by_member, touch.note) == (NOW + HOUR, "signal", member, "They want more.")
+    clock = play.clocks.get(number=1)
+    assert (clock.done_at == NOW + HOUR) == (direction == "out")
+    play.refresh_from_db()
+    assert play.stage == ("running" if direction == "out" else "owned")
+    assert "Contact told by a signal" in story(play)[0]
+    # Heard again, told again: it counts once.
+    tell(kind, now=NOW + 2 * HOUR, member="carla@VENDOR.example", note="They want more.")
+    assert Touch.objects.count() == 1
+    assert broken() == []
+
+
+def test_a_call_may_say_who_called() -> None:
+    play_at()
+    tell("call_logged", direction="in")
+    assert Touch.objects.get().direction == "in"
+
+
+@pytest.mark.parametrize("name", ["play", "prompt"])
+def test_a_contact_is_of_the_play_that_it_names(name: str) -> None:
+    first = play_at()
+    second = playing([], account=first.account, motion="tier_upsell")
+    tell("email_sent", id="of nobody")
+    assert Touch.objects.count() == 0
+    tell("email_sent", id="of the second", **{name: f"play-{second.pk}"})
+    assert Touch.objects.get().play == second
+    other = play_at("other")
+    tell("email_sent", id="of another account", **{name: f"play-{other.pk}"})
+    tell("email_sent", id="of no play", **{name: "play-0"})
+    assert Touch.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("properties", "play"),
+    [
+        ({}, None),
+        ({"play": 17}, 17),
+        ({"play": "17"}, 17),
+        ({"prompt": "play-17"}, 17),
+        ({"play": True}, 0),
+        ({"play": -1}, 0),
+        ({"play": 2**70}, 0),
+        ({"play": [17]}, 0),
+        ({"play": "17; DROP"}, 0),
+        ({"play": "\u0661\u0667"}, 0),
+        ({"prompt": ""}, 0),
+    ],
+)
+def test_how_a_signal_names_a_play(properties: dict[str, Any], play: int | None) -> None:
+    assert play_named(properties) == play
+
+
+def test_what_lies_before_the_play_or_after_its_close_is_none_of_its_contacts() -> None:
+    play = play_at()
+    tell("email_sent", at=NOW - timedelta(seconds=1), id="before", now=NOW, play=play.pk)
+    close_plays(play_ids=[play.pk], outcome="lost", now=NOW + 2 * HOUR)
+    tell("email_sent", at=NOW + 3 * HOUR, id="after", play=play.pk)
+    assert Touch.objects.count() == 0
+    # Told late, of the time when it was open.
+    play_at("other")
+    tell("email_sent", at=NOW + HOUR, id="late", now=NOW + 4 * HOUR, play=play.pk)
+    assert Touch.objects.get().play == play
+    assert broken() == []
+
+
+def test_a_contact_with_a_paused_play_leaves_it_paused_and_one_without_owner_waits_for_its_clock() -> None:
+    play = play_at()
+    pause_plays(play_ids=[play.pk], reason="Holidays", now=NOW)
+    tell("email_sent")
+    play.refresh_from_db()
+    assert (play.stage, play.state, Touch.objects.count()) == ("owned", "paused", 1)
+    assert broken() == []
+
+
+def test_what_was_taken_back_is_no_contact_and_a_correction_is_one_of_its_own() -> None:
+    play = play_at()
+    tell("email_sent", id="1", at=NOW + HOUR)
+    tell("email_sent", id="2", at=NOW + 2 * HOUR, now=NOW + 3 * HOUR, corrects="1")
+    assert [touch.at for touch in Touch.objects.all()] == [NOW + 2 * HOUR]
+    tell("email_sent", id="3", at=NOW + 2 * HOUR, now=NOW + 4 * HOUR, corrects="2", void=True)
+    assert Touch.objects.count() == 0
+    assert story(play)[-1].endswith("Contact taken back by its sender: E-mail")
+    assert broken() == []
+
+
+@pytest.mark.parametrize(("first_touch", "touches"), [("system", 1), ("person", 0)])
+def test_the_first_prompt_shown_is_the_first_touch_where_the_system_makes_it(first_touch: str, touches: int) -> None:
+    play = play_at(route="self_serve", routing={"first_touch": first_touch})
+    ClockFactory(play=play)
+    tell("prompt_shown", id="unnamed")
+    assert Touch.objects.count() == 0
+    for number in range(3):
+        tell("prompt_shown", id=f"{number}", at=NOW + (number + 1) * HOUR, prompt=f"play-{play.pk}")
+    assert [(touch.channel, touch.by_member, touch.at) for touch in Touch.objects.all()] == [
+        ("prompt", None, NOW + HOUR)
+    ] * touches
+    assert (play.clocks.get(number=1).done_at == NOW + HOUR) == bool(touches)
+    assert broken() == []
+
+
+def test_a_prompt_shown_before_anybody_owned_the_play_counts() -> None:
+    play = play_at(route="self_serve", routing={"first_touch": "system"}, unowned=True)
+    take_in_signals(
+        items=[
+            {
+                "source": "crm",
+                "external_id": "1",
+                "account": "acme",
+                "type": "prompt_shown",
+                "occurred_at": (NOW + HOUR).isoformat(),
+                "properties": {"prompt": f"play-{play.pk}"},
+            }
+        ],
+        now=NOW + HOUR,
+    )
+    run_triggers(now=NOW + HOUR)
+    step_plays(now=NOW + HOUR)
+    assert Touch.objects.get().play == play
+
+
+@pytest.mark.django_db(transaction=True)
+def test_three_who_listen_at_once_hear_each_signal_once() -> None:
+    CalendarFactory()
+    load_starter_catalogue(now=NOW)
+    plays = [play_at(f"account-{number}") for number in range(4)]
+    items = [
+        {
+            "source": "crm",
+            "external_id": f"{number}",
+            "account": f"account-{number % 4}",
+            "type": "meeting_held",
+            "occurred_at": (NOW + HOUR).isoformat(),
+        }
+        for number in range(12)
+    ]
+    take_in_signals(items=items, now=NOW + HOUR)
+    run_triggers(now=NOW + HOUR)
+    at_once(*[lambda: step_plays(now=NOW + 2 * HOUR)] * 3)
+    assert [play.touches.count() for play in plays] == [3] * 4
+    assert broken() == []
+
+
+def test_a_signal_that_may_end_a_step_has_it_looked_at() -> None:
+    account = AccountFactory(name="acme", identity__external_id="acme")
+    play = playing(
+        [{"kind": "trial", "text": "Open it.", "feature": "boards"}, {"kind": "task", "text": "Ask."}], account=account
+    )
+    tell("feature_used", id="1", at=NOW + HOUR, feature="dashboards")
+    assert states(play) == ["current", "waiting"]
+    tell("feature_used", id="2", at=NOW + 2 * HOUR, feature="boards")
+    assert states(play) == ["done", "current"]
+    assert step_plays(now=NOW + 2 * HOUR) == 0
+
+
+def test_a_pruned_signal_leaves_its_contact() -> None:
+    play_at()
+    tell("email_sent")
+    touch: Any = Touch.objects.get()
+    forget_signals(signal_ids=[touch.signal_id])
+    touch.refresh_from_db()
+    assert (touch.signal, touch.origin) == (None, "signal")
+
+
+def test_hearing_costs_as_much_for_many_as_for_one(django_assert_max_num_queries) -> None:
+    for number in range(10):
+        ClockFactory(play=play_at(f"account-{number}"))
+    items = [
+        {
+            "source": "crm",
+            "external_id": f"{number}",
+            "account": f"account-{number % 10}",
+            "type": "email_sent",
+            "occurred_at": (NOW + HOUR).isoformat(),
+        }
+        for number in range(30)
+    ]
+    take_in_signals(items=items, now=NOW + DAY)
+    run_triggers(now=NOW + DAY)
+    with django_assert_max_num_queries(75):
+        assert step_plays(now=NOW + DAY) >= 30
+    assert Touch.objects.count() == 30
