@@ -10,7 +10,7 @@ from django.http import HttpRequest
 #: Our apps and their tables in the order of their use; what is not named follows by its name.
 ORDER: dict[str, tuple[str, ...]] = {
     "csplaybooks_playbooks": (
-        *("Play", "Handoff", "PlayStep", "MailDraft", "Touch", "Clock", "Notice", "Match", "Playbook"),
+        *("Play", "Handoff", "MailDraft", "Touch", "Clock", "Notice", "Match", "Playbook"),
         *("Calendar", "CalendarUse", "HolidayImport", "NoticeSettings", "Suppression", "Delivery", "Run"),
     ),
     "csplaybooks_accounts": (

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Self
 
+from django.db import connection, transaction
+
 from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import AccountFacts, TeamMember
 from csplaybooks.playbooks.business_time import Block, BusinessCalendar
@@ -68,6 +70,37 @@ def choose_calendars(plays: Iterable[Any]) -> dict[int, Choice]:
         chosen = {play: default if calendar is None else calendar for play, calendar in chosen.items()}
     zones = {play.pk: people.zone_of.get(play.owner_id, "") for play in plays}
     return {play: Choice(calendar, zones[play]) for play, calendar in chosen.items() if calendar is not None}
+
+
+def lock_calendars() -> None:
+    """Lock all calendars until the transaction ends, in the order of their ids; one query, none on SQLite.
+
+    Whoever changes whose hours count holds this, as whoever edits a calendar holds that one: before any lock on steps,
+    clocks and offers, which are taken in this order. What begins meanwhile waits for the end of it: see
+    `calendars_at_rest`.
+    """
+    if connection.features.has_select_for_update:
+        no_key = connection.features.has_select_for_no_key_update
+        list(Calendar.objects.order_by("pk").select_for_update(no_key=no_key).values_list("pk", flat=True))
+
+
+def calendars_at_rest(calendars: Iterable[int] | None = None) -> set[int]:
+    """Those of the calendars (None: of all) that nobody edits at this moment, by id; nothing stays locked.
+
+    An edit marks what runs in its hours, but sees nothing that begins while it is under way. So what begins is stale
+    from the start, and must stay so until the edit can be read. One query more, and none of its locks on SQLite.
+    """
+    rows = Calendar.objects.order_by("pk")
+    if calendars is not None:
+        rows = rows.filter(pk__in=set(calendars))
+    if not connection.features.has_select_for_update_skip_locked:
+        return set(rows.values_list("pk", flat=True))
+    no_key = connection.features.has_select_for_no_key_update
+    with transaction.atomic():
+        found = set(rows.select_for_update(skip_locked=True, no_key=no_key).values_list("pk", flat=True))
+        # With the savepoint the locks are gone: others who ask must not take us for an edit.
+        transaction.set_rollback(True)
+    return found
 
 
 def region_key(region: str) -> str:

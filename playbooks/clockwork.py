@@ -302,11 +302,24 @@ def _end(clock: Clock, unless_breached: Clock.State, at: datetime, now: datetime
     clock.next_event_at = None
 
 
+def mark_stale(clocks: Any) -> int:
+    """Mark those of these clocks (a queryset) that tick to be computed anew; answers how many.
+
+    They are locked first, in the order in which acts on plays lock them: an UPDATE takes them as it finds them.
+    """
+    ids = Clock.objects.ticking().filter(pk__in=clocks.order_by().values("pk")).order_by("pk")
+    wanted = list(ids.select_for_update(no_key=True).values_list("pk", flat=True))
+    return Clock.objects.ticking().filter(pk__in=Ids(wanted)).update(is_stale=True) if wanted else 0
+
+
 def lapse_times(offers: Iterable[Handoff]) -> dict[int, datetime | None]:
     """When offers lapse that nobody answers, by their id: in the hours of their clocks, as these stand now."""
     offers = list(offers)
     clocks = {offer.pk: offer.clock for offer in offers if offer.clock is not None}
-    _follow_owners(clocks.values())
+    try:
+        _follow_owners(clocks.values())
+    except NoDefaultCalendar:
+        logger.warning("no calendar is the default: offers keep those that they have")
     calendars = calendars_of(clocks.values())
     return {
         offer.pk: due_at(working_calendar(clock, calendars), clock.started_at, timedelta(seconds=offer.lapse_seconds))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import BigIntegerField, Case, F, Value, When
+from django.db.models import BigIntegerField, Case, F, OuterRef, Subquery, Value, When
+from django.db.models.functions import Coalesce, Greatest
 
 from csplaybooks.playbooks.models import Clock, Interval, Outcome, Play, Stage, State
 from csplaybooks.playbooks.stepwork import follow_moves
@@ -49,17 +50,18 @@ def open_first_intervals(plays: Sequence[Play], at: datetime) -> None:
 
 
 def move_plays(moves: Sequence[Move], at: datetime) -> dict[int, datetime]:
-    """Move plays at `at`, or at the start of their open interval where that is later (clocks of machines differ, and
-    people wait for each other), or when the last of their promises ended: a pause must not begin before a contact that
-    was written while somebody waited to pause. Their steps follow. A constant number of queries. Answers the moment each play really moved, by play id. Raises
-    RuntimeError when a play has no open interval: it is closed, or its intervals are broken.
+    """Move plays at `at`, or, where that is later, at the start of their open interval or when a promise ended last.
+
+    Clocks of machines differ, and people wait for each other: a pause must not begin before a contact that was written
+    while somebody waited to pause. A constant number of queries. Answers the moment each play really moved, by play id.
+    Raises RuntimeError when a play has no open interval: it is closed, or its intervals are broken.
     """
     if not moves:
         return {}
     by_play = {move.play_id: move for move in moves}
-    ended = Clock.objects.filter(play=OuterRef("play"), done_at__isnull=False).order_by("-done_at").values("done_at")[:1]
+    over = Clock.objects.filter(play=OuterRef("play"), done_at__isnull=False).order_by("-done_at").values("done_at")
     # The latest of what stands there already.
-    latest = Greatest(F("valid_from"), Coalesce(Subquery(ended), F("valid_from")))
+    latest = Greatest(F("valid_from"), Coalesce(Subquery(over[:1]), F("valid_from")))
     rows = Interval.objects.filter(play__in=by_play, valid_to__isnull=True).annotate(latest=latest)
     standing = {interval.play_id: interval for interval in rows}
     if missing := sorted(set(by_play) - set(standing)):

@@ -13,6 +13,7 @@ from typing import Any
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Greatest
 
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.business_time import CalendarError, HorizonExceeded, due_at
 from csplaybooks.playbooks.calendar_choice import NoDefaultCalendar, calendar_values_in, choose_calendars
 from csplaybooks.playbooks.clockwork import pauses_of
@@ -84,7 +85,9 @@ def follow_moves(moved: Collection[int], closed: Collection[int], now: datetime)
 
 
 def _due_anew(play_ids: Collection[int]) -> None:
-    steps = list(PlayStep.objects.filter(play__in=play_ids, state=PlayStep.State.CURRENT))
+    # Locked, so that a mark that somebody sets meanwhile is not written over.
+    current = PlayStep.objects.filter(play__in=play_ids, state=PlayStep.State.CURRENT)
+    steps = list(current.select_for_update(no_key=True).order_by("pk"))
     if not steps:
         return
     plays = Play.objects.filter(pk__in=[step.play_id for step in steps]).only("pk", "owner", "account").in_bulk()
@@ -103,15 +106,23 @@ def save_steps(steps: Iterable[PlayStep], fields: Sequence[str]) -> None:
 def hours_changed(plays: Q) -> int:
     """Working hours have changed of plays (a condition over `play`, an empty one is all): what is due in them is due
     anew, by the next look; answers of how many steps."""
-    marked = look_again(PlayStep.objects.filter(plays, due_at__isnull=False, settings__counting=Clock.Hours.WORKING))
+    # Those that are due at no time too: there may have been no calendar that could tell.
+    marked = look_again(PlayStep.objects.filter(plays, settings__counting=Clock.Hours.WORKING))
     if marked:
         poke("work")
     return marked
 
 
 def look_again(steps: Any) -> int:
-    """Have a worker look at these steps (a queryset) again, those that are to be done now; answers how many."""
-    return int(steps.filter(state=PlayStep.State.CURRENT, is_stale=False).update(is_stale=True))
+    """Have a worker look at these steps (a queryset) again, those that are to be done now; answers how many.
+
+    Those that are marked already too: a worker that looks at one now takes the mark off when it has finished, and has
+    not seen what is told here. They are locked first, in the order in which workers and acts lock them.
+    """
+    current = PlayStep.objects.filter(state=PlayStep.State.CURRENT)
+    wanted = current.filter(pk__in=steps.order_by().values("pk")).select_for_update(no_key=True).order_by("pk")
+    ids = list(wanted.values_list("pk", flat=True))
+    return int(current.filter(pk__in=Ids(ids)).update(is_stale=True)) if ids else 0
 
 
 def _call_off_mail(play_ids: Collection[int], now: datetime) -> None:

@@ -28,6 +28,8 @@ def route_again(*, play_ids: Iterable[int], now: datetime, actor: Any = None) ->
     """
     require_aware(now=now)
     wanted = list(dict.fromkeys(play_ids))
+    if not wanted:
+        return {}
     with holding(LEASE, now):
         lock_team()
         rights = Rights.of(actor, now)

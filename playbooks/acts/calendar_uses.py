@@ -13,8 +13,8 @@ from django.db.models import Q
 from csplaybooks.accounts.acts.rows import Table, change_row, delete_rows, make_row
 from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import AccountFacts, TeamMember
-from csplaybooks.playbooks.calendar_choice import region_key
-from csplaybooks.playbooks.clockwork import set_lapses
+from csplaybooks.playbooks.calendar_choice import lock_calendars, region_key
+from csplaybooks.playbooks.clockwork import mark_stale, set_lapses
 from csplaybooks.playbooks.models import CalendarUse, Clock, Handoff
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.stepwork import hours_changed
@@ -47,6 +47,7 @@ def make_calendar_use(*, values: Mapping[str, Any], now: datetime, actor: Any) -
     Raises ValidationError, by field, where not exactly one of member, team and region is named, or that one has a
     calendar already; a region in whatever upper and lower case.
     """
+    lock_calendars()
     use = make_row(table=USES, values=values, now=now, actor=actor)
     _follow([use])
     return use
@@ -57,6 +58,7 @@ def change_calendar_use(
     *, use_id: int, values: Mapping[str, Any], now: datetime, actor: Any, expected_version: int | None = None
 ) -> CalendarUse:
     """Give another calendar, or give it to others; see `change_row`. Clocks of before and after follow."""
+    lock_calendars()
     before = CalendarUse.objects.filter(pk=use_id).first()
     use = change_row(table=USES, row_id=use_id, values=values, now=now, actor=actor, expected_version=expected_version)
     if before is not None and before.version != use.version:
@@ -67,6 +69,7 @@ def change_calendar_use(
 @transaction.atomic
 def delete_calendar_uses(*, use_ids: Iterable[int], now: datetime, actor: Any) -> int:
     """Take calendars away from whom they were given to; answers how many. See `delete_rows`. The clocks follow."""
+    lock_calendars()
     ids = list(use_ids)
     uses = list(CalendarUse.objects.filter(pk__in=ids))
     deleted = delete_rows(table=USES, row_ids=ids, now=now, actor=actor)
@@ -79,7 +82,8 @@ def hours_moved(*, members: Iterable[int]) -> int:
 
     Answers how many clocks were marked stale. Call it in the transaction that made the difference, after it.
     """
-    return _mark(_kept_by(members))
+    lock_calendars()
+    return _mark(Q(play__owner__in=Ids(sorted(members))), _offered_to(members))
 
 
 def regions_moved(*, accounts: Iterable[int]) -> int:
@@ -89,6 +93,7 @@ def regions_moved(*, accounts: Iterable[int]) -> int:
     """
     if not CalendarUse.objects.exclude(region="").exists():
         return 0
+    lock_calendars()
     return _mark(Q(play__account__in=Ids(sorted(accounts))))
 
 
@@ -101,29 +106,29 @@ def _follow(uses: Iterable[CalendarUse]) -> int:
     if teams:
         members |= TeamMember.objects.below(teams)
     if members:
-        concerned |= _kept_by(members)
+        concerned |= Q(play__owner__in=Ids(sorted(members)))
     if regions:
         facts = AccountFacts.objects.current()
         # In Python, because upper and lower case are not the same everywhere in all databases.
         told = facts.exclude(region="").order_by().values_list("region", flat=True).distinct()
         spelt = [region for region in told if region_key(region) in regions]
         concerned |= Q(play__account__in=facts.filter(region__in=spelt).order_by().values("account"))
-    return _mark(concerned) if concerned else 0
+    return _mark(concerned, _offered_to(members)) if concerned else 0
 
 
-def _kept_by(members: Iterable[int]) -> Q:
-    """The clocks that these members have to keep: of plays that they own, and of offers made to them."""
-    ids = sorted(members)
-    offers = Handoff.objects.filter(answer=Handoff.Answer.WAITING, offered_to__in=Ids(ids)).values("clock")
-    return Q(play__owner__in=Ids(ids)) | Q(pk__in=offers)
+def _offered_to(members: Iterable[int]) -> Q:
+    """The clocks of the offers that these members have to answer."""
+    ids = Ids(sorted(members))
+    offers = Handoff.objects.filter(answer=Handoff.Answer.WAITING, offered_to__in=ids).values("clock")
+    return Q(pk__in=offers)
 
 
-def _mark(concerned: Q) -> int:
-    """Mark the ticking clocks of plays stale whose calendar follows the owner, and their steps; set their offers' lapse
-    anew."""
+def _mark(concerned: Q, offers: Q | None = None) -> int:
+    """Mark the steps of plays (a condition over `play`) stale, and their ticking clocks whose calendar follows the
+    owner, with those of `offers` (a condition over clocks); set the lapse of offers anew."""
     hours_changed(concerned)
-    following = Q(follows_owner=True, hours=Clock.Hours.WORKING) & concerned
-    stale = Clock.objects.ticking().filter(following).update(is_stale=True)
+    following = Q(follows_owner=True, hours=Clock.Hours.WORKING) & (concerned if offers is None else concerned | offers)
+    stale = mark_stale(Clock.objects.filter(following))
     if not stale:
         return 0
     clocks = Clock.objects.ticking().filter(following, target=Clock.Target.HANDOFF_ACCEPTED)

@@ -15,7 +15,7 @@ from csplaybooks.accounts.acts.record import require_aware, timeline_entry, writ
 from csplaybooks.accounts.acts.rows import Table, change_row, delete_rows, make_row
 from csplaybooks.playbooks.business_time import CalendarError, HorizonExceeded, next_opening
 from csplaybooks.playbooks.calendar_choice import calendar_value
-from csplaybooks.playbooks.clockwork import set_lapses
+from csplaybooks.playbooks.clockwork import mark_stale, set_lapses
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, Clock, Handoff
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.stepwork import hours_changed
@@ -135,11 +135,12 @@ def calendar_changed(*, calendar_id: int, now: datetime) -> int:
             raise ValidationError({at_fault: f"{said[0].upper()}{said[1:]}."}) from error
         except HorizonExceeded as error:
             raise ValidationError("This calendar never opens again.") from error
-        stale = Clock.objects.ticking().filter(calendar=calendar).update(is_stale=True)
+        # Steps do not say whose hours count: any of them may be due anew. They come before clocks, and these before
+        # offers, as in the acts on plays.
+        hours_changed(Q())
+        stale = mark_stale(Clock.objects.filter(calendar=calendar))
         waiting = Handoff.objects.filter(answer=Handoff.Answer.WAITING, clock__calendar=calendar)
         set_lapses(waiting.select_related("clock"))
-        # Steps do not say whose hours count: any of them may be due anew.
-        hours_changed(Q())
         if stale:
             poke("watch_clocks")
     return stale
@@ -151,7 +152,7 @@ def _make_room(calendar_id: int | None, now: datetime, actor: Any) -> None:
         Calendar.objects.filter(pk=other.pk).update(is_default=False, version=F("version") + 1, updated_at=now)
         write_timeline([_line(other, f"Calendar {other} is the default no longer", now, actor)])
         hours_changed(Q())
-        if Clock.objects.ticking().filter(calendar=other, follows_owner=True).update(is_stale=True):
+        if mark_stale(Clock.objects.filter(calendar=other, follows_owner=True)):
             poke("watch_clocks")
 
 

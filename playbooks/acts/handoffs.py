@@ -25,6 +25,7 @@ from csplaybooks.playbooks.acts.moving import (
     end_offers,
     finish_clocks,
     fresh_clocks,
+    lock_clocks,
     words,
 )
 from csplaybooks.playbooks.acts.notices import tell_offered, tell_refused
@@ -117,8 +118,10 @@ def accept_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None, s
         return Move(play.pk, Stage(play.stage), State.WORKING, play.holder_id, play.holder_id, Interval.HeldBy.MEMBER)
 
     def after(plays: Sequence[Play]) -> None:
-        end_offers(plays, Handoff.Answer.ACCEPTED)
+        # All at once, in the order of their ids; and before their offers, as those do who edit a calendar.
+        lock_clocks(plays)
         finish_clocks(plays, Clock.Target.HANDOFF_ACCEPTED, now, now)
+        end_offers(plays, Handoff.Answer.ACCEPTED)
         # What else was promised is kept or broken by the new owner now.
         fresh_clocks(plays, now)
 
@@ -164,8 +167,8 @@ def lapse_offers(*, play_ids: Iterable[int], now: datetime) -> Answers:
         return Move(play.pk, Stage(play.stage), State.WORKING, play.owner_id, holder_id, Interval.HeldBy.MEMBER)
 
     def after(plays: Sequence[Play]) -> None:
-        end_offers(plays, Handoff.Answer.EXPIRED)
         call_off_clocks(plays, now, target=Clock.Target.HANDOFF_ACCEPTED)
+        end_offers(plays, Handoff.Answer.EXPIRED)
         waiting = [play.pk for play in plays if holder_of(play) is not None]
         Play.objects.filter(pk__in=waiting).update(tray_at=now)
         tell_refused(plays, now=now)
@@ -193,8 +196,8 @@ def _hand_back(
         return Move(play.pk, Stage(play.stage), State.WORKING, play.owner_id, play.owner_id, Interval.HeldBy.MEMBER)
 
     def after(plays: Sequence[Play]) -> None:
-        end_offers(plays, answer, reason=reason)
         call_off_clocks(plays, now, target=Clock.Target.HANDOFF_ACCEPTED)
+        end_offers(plays, answer, reason=reason)
         if answer == Handoff.Answer.REFUSED:
             tell_refused(plays, now=now, actor=actor)
 

@@ -104,6 +104,16 @@ def _unmoved(seen: Seen) -> Q:
     return unmoved
 
 
+def lock_clocks(plays: Any) -> None:
+    """Lock the ticking clocks of plays (rows, or a queryset) in the order of their ids, where an act deals with some before the others.
+
+    Otherwise it and somebody who edits a calendar may wait for each other. One query, none on SQLite.
+    """
+    if connection.features.has_select_for_update:
+        ticking = Clock.objects.ticking().filter(play__in=plays).order_by("pk")
+        list(ticking.select_for_update().values_list("pk", flat=True))
+
+
 def fresh_clocks(plays: Sequence[Play], now: datetime, **conditions: Any) -> list[Clock]:
     """The ticking clocks of plays, locked against the watcher, with their times computed anew and saved."""
     ticking = Clock.objects.ticking().filter(play__in=plays, **conditions)

@@ -25,6 +25,7 @@ from csplaybooks.playbooks.acts.moving import (
     end_offers,
     finish_clocks,
     fresh_clocks,
+    lock_clocks,
     words,
 )
 from csplaybooks.playbooks.acts.notices import tell_assigned
@@ -286,6 +287,7 @@ def close_plays(
         )
 
     def after(plays: Sequence[Play]) -> None:
+        lock_clocks(plays)
         finish_clocks(plays, Clock.Target.CLOSED, now, now)
         call_off_clocks(plays, now)
         # Only what expires can still be on offer.

@@ -20,6 +20,7 @@ from csplaybooks.playbooks.acts.moving import Answers, Seen, act_on_plays, words
 from csplaybooks.playbooks.models import MailDraft, Play, PlayStep
 from csplaybooks.playbooks.moves import Rights, allowed_q
 from csplaybooks.playbooks.pokes import poke
+from csplaybooks.playbooks.step_texts import lasts
 from csplaybooks.playbooks.stepwork import UNSENT, save_steps, set_due
 
 #: Why the step of a play cannot be finished by a person.
@@ -27,6 +28,13 @@ ON_ITS_WAY = "the mail of this step is on its way: wait until it has gone"
 
 #: Steps that something else may have ended before they began, or ends as soon as somebody looks.
 _LOOKED_AT = (PlayStep.Kind.PROMPT, PlayStep.Kind.TRIAL)
+
+
+def _is_looked_at(step: PlayStep) -> bool:
+    """Whether a worker looks at a step as soon as it has begun: so it is where working hours count too, as whoever
+    edits a calendar at this very moment does not see it."""
+    span, in_working_hours = lasts(step.kind, step.settings)
+    return step.kind in _LOOKED_AT or (span is not None and in_working_hours)
 
 
 def finish_steps(
@@ -137,7 +145,7 @@ def begin_steps(
     for step in steps:
         step.state = PlayStep.State.CURRENT
         step.began_at = (began or {}).get(step.play_id, now)
-        step.is_stale = step.kind in _LOOKED_AT
+        step.is_stale = _is_looked_at(step)
     set_due(steps, plays)
     save_steps(steps, ["state", "began_at", "due_at", "is_stale"])
     if any(step.is_stale for step in steps):

@@ -99,8 +99,9 @@ def _write(touches: Sequence[Touch], plays: Mapping[int, Play], now: datetime) -
             first[touch.play_id] = min(touch.at, first.get(touch.play_id, touch.at))
     taken_up = [plays[pk] for pk in first]
     if taken_up:
-        finish_clocks(taken_up, Clock.Target.FIRST_TOUCH, first, now)
+        # Moved first, as in the acts of people: their steps are locked before their clocks.
         move_plays([_start(play) for play in taken_up if _waits(play)], now)
+        finish_clocks(taken_up, Clock.Target.FIRST_TOUCH, first, now)
     write_timeline(
         [
             timeline_entry(

@@ -17,9 +17,10 @@ from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
 from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.acts.steps import begin_steps, end_steps
 from csplaybooks.playbooks.acts.touches import Contact, log_contacts
+from csplaybooks.playbooks.calendar_choice import calendars_at_rest
 from csplaybooks.playbooks.contacts import SHOWN_TYPE, USED_TYPE
 from csplaybooks.playbooks.measures.properties import PropertyText
-from csplaybooks.playbooks.models import Interval, MailDraft, Play, PlayStep, Stage, State, Touch
+from csplaybooks.playbooks.models import Calendar, Interval, MailDraft, Play, PlayStep, Stage, State, Touch
 from csplaybooks.playbooks.pipeline.queue import work_off
 from csplaybooks.playbooks.prompts import PROPERTY, prompt_id
 from csplaybooks.playbooks.stepwork import save_steps, set_due
@@ -31,8 +32,11 @@ _WORKED = [Stage.OWNED, Stage.RUNNING]
 _LASTING = [PlayStep.Kind.WAIT, PlayStep.Kind.TRIAL]
 
 
-def queues(now: datetime) -> Iterator[Any]:
-    """The plays that wait for this worker, by what they wait for; each is found by a small index of its own."""
+def queues(now: datetime, *, settled: bool = True) -> Iterator[Any]:
+    """The plays that wait for this worker, by what they wait for; each is found by a small index of its own.
+
+    Where a calendar is being edited (not `settled`), those on which something was told wait for the end of that.
+    """
     steps, plays = PlayStep.objects.order_by(), Play.objects.all()
     untold = MailDraft.objects.filter(state=MailDraft.State.SENT, touch__isnull=True).order_by()
     yield plays.filter(pk__in=untold.values("play"))
@@ -43,19 +47,25 @@ def queues(now: datetime) -> Iterator[Any]:
     yield going.filter(pk__in=first.values("play"))
     over = steps.filter(state=PlayStep.State.CURRENT, kind__in=_LASTING, due_at__lte=now)
     yield going.filter(pk__in=over.values("play"))
-    yield worked.filter(pk__in=steps.filter(state=PlayStep.State.CURRENT, is_stale=True).values("play"))
+    if settled:
+        yield worked.filter(pk__in=steps.filter(state=PlayStep.State.CURRENT, is_stale=True).values("play"))
 
 
 def work_steps(*, now: datetime, limit: int = 200) -> int:
     """Look at the steps of plays that wait for it; answers how many plays were looked at. Safe twice, and at once."""
+    settled = len(calendars_at_rest()) == Calendar.objects.count()
     return sum(
-        work_off(queue, lambda ids: _look(ids, now), now=now, order_by=("opened_at", "pk"), limit=limit)
-        for queue in queues(now)
+        work_off(queue, lambda ids: _look(ids, now, settled), now=now, order_by=("opened_at", "pk"), limit=limit)
+        for queue in queues(now, settled=settled)
     )
 
 
-def _look(play_ids: Sequence[int], now: datetime) -> None:
+def _look(play_ids: Sequence[int], now: datetime, settled: bool) -> None:
     """Do all that there is to do by itself on the steps of plays; a constant number of queries."""
+    # Before anything is read that they hang on: who tells of something more marks them when this has finished. And
+    # before clocks, as in all acts.
+    current = PlayStep.objects.filter(play__in=play_ids, state=PlayStep.State.CURRENT)
+    list(current.select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
     _tell_sent(play_ids, now)
     plays = (
         Play.objects.filter(pk__in=play_ids, stage__in=_WORKED).select_related("account", "playbook", "owner").in_bulk()
@@ -63,7 +73,7 @@ def _look(play_ids: Sequence[int], now: datetime) -> None:
     steps = list(
         PlayStep.objects.filter(play__in=plays, state=PlayStep.State.CURRENT).select_related("draft").order_by("pk")
     )
-    ended = _over(steps, plays, now)
+    ended = _over(steps, plays, now, settled)
     end_steps([step for step in steps if step.pk in ended], PlayStep.State.DONE, ended, now)
     write_timeline([_line(step, plays[step.play_id], ended[step.pk], now) for step in steps if step.pk in ended])
     # While a play is paused the customer is left alone: nothing begins.
@@ -117,7 +127,7 @@ def _members(user_ids: Sequence[int]) -> Mapping[int | None, int]:
     return dict(TeamMember.objects.filter(user__in=user_ids).values_list("user", "pk")) if user_ids else {}
 
 
-def _over(steps: Sequence[PlayStep], plays: Mapping[int, Play], now: datetime) -> dict[int, datetime]:
+def _over(steps: Sequence[PlayStep], plays: Mapping[int, Play], now: datetime, settled: bool) -> dict[int, datetime]:
     """Which of the steps to be done are over, and since when; the others are looked at until something is told.
 
     When what lasts is over is computed anew first: its calendar may have been edited.
@@ -126,7 +136,7 @@ def _over(steps: Sequence[PlayStep], plays: Mapping[int, Play], now: datetime) -
     shown, used = _shown(steps, plays), _used(steps)
     ended: dict[int, datetime] = {}
     for step in steps:
-        step.is_stale = False
+        step.is_stale = step.is_stale and not settled
         if plays[step.play_id].state == State.PAUSED:
             continue
         told = shown.get(step.pk) or used.get(step.pk)

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef
 
 from csplaybooks.conf import company_time_zone
 from csplaybooks.playbooks.acts.handoffs import lapse_offers
-from csplaybooks.playbooks.acts.moving import Answers
+from csplaybooks.playbooks.acts.moving import Answers, lock_clocks
 from csplaybooks.playbooks.acts.plays import close_plays, resume_plays
 from csplaybooks.playbooks.clockwork import set_lapses
 from csplaybooks.playbooks.leases import holding
@@ -92,6 +92,8 @@ def lapse_waiting_offers(*, now: datetime) -> int:
     waiting = Handoff.objects.filter(answer=Handoff.Answer.WAITING, expires_at__lte=now)
 
     def lapse(ids: Sequence[int]) -> Answers:
+        # Before their offers, as in all acts.
+        lock_clocks(Play.objects.filter(pk__in=ids))
         set_lapses(waiting.filter(play__in=ids).select_related("clock"))
         due = list(waiting.filter(play__in=ids).values_list("play", flat=True))
         return lapse_offers(play_ids=due, now=now) if due else {}

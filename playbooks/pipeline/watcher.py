@@ -14,6 +14,7 @@ from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
 from csplaybooks.accounts.ids import Ids
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.notices import tell_events
+from csplaybooks.playbooks.calendar_choice import calendars_at_rest
 from csplaybooks.playbooks.clockwork import (
     COMPUTED,
     Due,
@@ -25,7 +26,7 @@ from csplaybooks.playbooks.clockwork import (
 from csplaybooks.playbooks.heartbeats import WATCHER
 from csplaybooks.playbooks.ladder import Ladder
 from csplaybooks.playbooks.leases import beat
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Interval, Play
+from csplaybooks.playbooks.models import Clock, ClockEvent, Interval, Play
 
 logger = logging.getLogger("csplaybooks.watcher")
 
@@ -79,13 +80,8 @@ def _settled(clocks: Sequence[Clock]) -> list[Clock]:
     stale = {clock.calendar_id for clock in clocks if clock.is_stale and clock.calendar_id is not None}
     if not stale or not connection.features.has_select_for_update_skip_locked:
         return list(clocks)
-    no_key = connection.features.has_select_for_no_key_update
-    free = set(
-        Calendar.objects.filter(pk__in=stale)
-        .order_by("pk")
-        .select_for_update(skip_locked=True, no_key=no_key)
-        .values_list("pk", flat=True)
-    )
+    # These clocks are locked: an edit that begins from now on marks them when they are done with here.
+    free = calendars_at_rest(stale)
     return [clock for clock in clocks if not clock.is_stale or clock.calendar_id is None or clock.calendar_id in free]
 
 
