@@ -111,6 +111,8 @@ def release_plays(
     require_aware(now=now)
     reason = words("reason", reason, "Say why you give it back.")
     wanted = list(dict.fromkeys(play_ids))
+    # So that no manager who leaves at this moment holds it from then on.
+    lock_team()
     people = People.at(now)
     above = {pk: manager for pk in people.names if (manager := people.manager_above(pk)) is not None}
 

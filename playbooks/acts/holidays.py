@@ -104,7 +104,12 @@ def import_holidays_anew(*, import_ids: Iterable[int], now: datetime, actor: Any
 def forget_holidays(*, import_ids: Iterable[int], now: datetime, actor: Any) -> int:
     """Forget imports with their days, on which the calendars open again; answers how many. The clocks follow."""
     require_aware(now=now)
-    rows = HolidayImport.objects.select_for_update().filter(pk__in=list(import_ids)).select_related("calendar")
+    wanted = list(import_ids)
+    # The calendars first, as in an import, and in one order.
+    calendars = Calendar.objects.filter(imports__in=wanted).order_by("pk").values_list("pk", flat=True).distinct()
+    ids = list(calendars)
+    list(Calendar.objects.filter(pk__in=ids).select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
+    rows = HolidayImport.objects.filter(pk__in=wanted).select_related("calendar").order_by("pk")
     by_calendar: dict[int, list[HolidayImport]] = {}
     for row in rows:
         by_calendar.setdefault(row.calendar_id, []).append(row)

@@ -17,6 +17,7 @@ from csplaybooks.playbooks.acts.assigning import choose_again
 from csplaybooks.playbooks.acts.handoffs import take_back_plays
 from csplaybooks.playbooks.acts.moving import Answers
 from csplaybooks.playbooks.acts.plays import assign_each
+from csplaybooks.playbooks.calendar_choice import lock_calendars
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.models import Play, State
 from csplaybooks.playbooks.people import People, lock_team, passed_in_words, require_roles
@@ -133,6 +134,8 @@ def leave_team(*, member_id: int, now: datetime, actor: Any = None, to_id: int |
     require_aware(now=now)
     with holding(LEASE, now):
         lock_team()
+        # Their hours end with them: before plays and clocks are locked, as everywhere.
+        lock_calendars()
         people = People.at(now)
         if member_id not in people.members:
             raise ValidationError({"member": "This team member has left, or never was."})

@@ -7,8 +7,14 @@ from django.db import migrations, models
 
 
 def steps_that_are_done(apps, schema_editor):
-    """Steps have a state from now on: what has its time is done."""
-    apps.get_model("csplaybooks_playbooks", "PlayStep").objects.filter(done_at__isnull=False).update(state="done")
+    """Steps have a state from now on: what has its time is done, and what is left of closed plays is skipped."""
+    steps = apps.get_model("csplaybooks_playbooks", "PlayStep").objects
+    plays = apps.get_model("csplaybooks_playbooks", "Play").objects
+    steps.filter(done_at__isnull=False).update(state="done")
+    closed = plays.filter(pk=models.OuterRef("play"), stage="closed")
+    steps.filter(models.Exists(closed), done_at__isnull=True).update(
+        state="skipped", done_at=models.Subquery(closed.values("closed_at")[:1]), note="The play is closed."
+    )
     if schema_editor.connection.vendor == "postgresql":
         # Else the constraints that follow would find references still to be checked.
         schema_editor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, Max, OuterRef
+from django.db.models import Exists, Max, Min, OuterRef
 
 from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.acts.touches import Contact, log_contacts, members_by_email, take_back_contacts
@@ -48,18 +48,30 @@ def hear_signals(*, now: datetime) -> int:
     Safe twice, at once and after kill -9: the mark moves on in the transaction that writes, and a signal is a contact
     of a play once.
     """
+    heard = 0
+    while (more := _hear_next(now)) is not None:
+        heard += more
+    return heard
+
+
+def _hear_next(now: datetime) -> int | None:
+    """Look at what the next run has claimed; None where nothing is left, or somebody else is at it.
+
+    One run in each transaction: whoever is ended in the middle of many leaves what was heard by then.
+    """
     newest = Run.objects.aggregate(newest=Max("pk"))["newest"]
     # Asked before the lease, so that a look with nothing to do takes no lock.
     if newest is None or Lease.objects.filter(name=LEASE, mark__gte=newest).exists():
-        return 0
+        return None
     with holding(LEASE, now, wait=False) as lease:
         if lease is None or (lease.mark is not None and lease.mark >= newest):
-            return 0
+            return None
         batches = IntakeBatch.objects.filter(kind=IntakeBatch.Kind.SIGNALS, seen_by_run__lte=newest)
         if lease.mark is not None:
             batches = batches.filter(seen_by_run__gt=lease.mark)
-        heard = _hear(batches, now)
-        Lease.objects.filter(pk=lease.pk).update(mark=newest)
+        first = batches.aggregate(first=Min("seen_by_run"))["first"]
+        heard = 0 if first is None else _hear(batches.filter(seen_by_run=first), now)
+        Lease.objects.filter(pk=lease.pk).update(mark=newest if first is None else first)
     return heard
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from csplaybooks.conf import company_time_zone
@@ -16,6 +17,7 @@ from csplaybooks.playbooks.clockwork import set_lapses
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.models import Handoff, Lease, Outcome, Pause, Play, Stage, State
 from csplaybooks.playbooks.models.plays import PlayQuerySet
+from csplaybooks.playbooks.people import lock_team
 from csplaybooks.playbooks.pipeline import watcher
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.hearing import hear_signals
@@ -98,7 +100,13 @@ def lapse_waiting_offers(*, now: datetime) -> int:
         due = list(waiting.filter(play__in=ids).values_list("play", flat=True))
         return lapse_offers(play_ids=due, now=now) if due else {}
 
-    return _count(Play.objects.open().filter(pk__in=waiting.values("play")), lapse, now)
+    lapsing = Play.objects.open().filter(pk__in=waiting.values("play"))
+    if not lapsing.exists():
+        return 0
+    with transaction.atomic():
+        # Before any play, as everywhere: no manager who leaves at this moment holds one of them from then on.
+        lock_team()
+        return _count(lapsing, lapse, now)
 
 
 def wake_plays(*, now: datetime) -> int:

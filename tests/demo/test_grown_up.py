@@ -110,7 +110,9 @@ def test_a_company_is_whole_and_lived_in(grown_up: Told) -> None:
     assert set(Play.objects.values_list("origin", flat=True)) == {"match", "hand"}
     assert set(Clock.objects.values_list("state", flat=True)) >= {"running", "met", "missed"}
     assert set(ClockEvent.objects.values_list("kind", flat=True)) == {"warned", "breached", "escalated"}
-    assert not Play.objects.filter(stage="routed").exists()
+    # What nobody has room for waits in the tray, where a manager finds it: a handful, and nothing else waits.
+    unowned = Play.objects.filter(stage="routed")
+    assert unowned.filter(tray_at__isnull=False).count() == unowned.count() <= 8
     assert not Play.objects.filter(outcome__in=["lost", "declined"], outcome_reason="").exists()
     assert Interval.objects.filter(state="paused", valid_to__isnull=False).exists()
     fired = Play.objects.filter(origin="match").values("playbook").distinct()

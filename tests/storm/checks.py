@@ -191,7 +191,8 @@ def _faults_of(clock: Clock, pauses: list[tuple[datetime, datetime]], events: li
     if is_late != (clock.state == "missed") and due != done:
         yield f"due {due}, done {done}"
     # Who did it in time may have written it down after the watcher had been there: then it is excused.
-    told_late = clock.breached_at is not None and done <= clock.breached_at and clock.excused_at is not None
+    # So it is where they paused before it was due, which moves the due time behind the breach.
+    told_late = clock.breached_at is not None and clock.excused_at is not None and done <= max(due, clock.breached_at)
     if (clock.breached_at is not None) != (clock.state == "missed") and not told_late:
         yield f"due {due}, breached {clock.breached_at}"
     if clock.breached_at not in (None, due) and clock.excused_at is None:
