@@ -96,6 +96,9 @@ def change_member(
     what had come apart. See `match_groups`, which says who may. Whoever may not and changes nothing that decides on
     groups saves all the same, and what had come apart before stays so.
     """
+    if values.get("manager") is not None:
+        # All of them, in one order and before any: of two who make the two halves of a circle the second is told.
+        list(TeamMember.objects.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
     before = TeamMember.objects.filter(pk=member_id).values(*_RIGHTS, *_HOURS).first() or {}
     member = change_row(
         table=MEMBERS, row_id=member_id, values=values, now=now, actor=actor, expected_version=expected_version

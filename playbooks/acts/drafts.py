@@ -7,7 +7,7 @@ contact and the step follow from there, by `csplaybooks.playbooks.pipeline.stepp
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,8 @@ from django.db import transaction
 
 from csplaybooks.accounts.acts.errors import Conflict
 from csplaybooks.accounts.acts.record import acting_user, require_aware, timeline_entry, write_timeline
-from csplaybooks.accounts.models import Champion
+from csplaybooks.accounts.ids import Ids
+from csplaybooks.accounts.models import Account, AccountFacts, Champion, Lifecycle
 from csplaybooks.playbooks.acts.deliveries import Outgoing, queue_deliveries
 from csplaybooks.playbooks.acts.moving import lock_in_order
 from csplaybooks.playbooks.mail_texts import (
@@ -47,8 +48,8 @@ def write_drafts(steps: Sequence[PlayStep], now: datetime) -> list[MailDraft]:
 
     A mail goes to the first person with an address, in the order of roles that the step says, who has not left. One
     goes by itself where the step says so, nothing is left to mend, and its play is worked by the system: on a route
-    that takes nobody's time, and after the first contact, unless the route leaves that to the system. In the caller's
-    transaction, which has claimed the plays.
+    that takes nobody's time, and after the first contact, unless the route leaves that to the system. To an account
+    that has churned, or is there no more, none does. In the caller's transaction, which has claimed the plays.
     """
     plays = {
         play.pk: play
@@ -82,9 +83,21 @@ def write_drafts(steps: Sequence[PlayStep], now: datetime) -> list[MailDraft]:
             .order_by()
             .values_list("play", flat=True)
         )
-        ready = [draft for draft in by_itself if _goes_by_itself(draft.play, touched) and _unready(draft) is None]
+        gone = _gone({draft.play.account for draft in by_itself}, now)
+        ready = [
+            draft
+            for draft in by_itself
+            if draft.play.account_id not in gone and _goes_by_itself(draft.play, touched) and _unready(draft) is None
+        ]
         _queue(ready, now, None)
     return drafts
+
+
+def _gone(accounts: Collection[Account], now: datetime) -> set[int]:
+    """Those of the accounts that a person has to judge first whether to write to, by id. One query."""
+    there = {account.pk for account in accounts if account.deleted_at is None and account.merged_into_id is None}
+    facts = AccountFacts.objects.holding_at(now).filter(account__in=Ids(sorted(there)), lifecycle=Lifecycle.CHURNED)
+    return {account.pk for account in accounts} - there | set(facts.order_by().values_list("account", flat=True))
 
 
 def _goes_by_itself(play: Play, touched: set[int]) -> bool:

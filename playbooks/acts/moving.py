@@ -107,7 +107,8 @@ def _unmoved(seen: Seen) -> Q:
 def lock_clocks(plays: Any) -> None:
     """Lock the ticking clocks of plays (rows, or a queryset) in the order of their ids.
 
-    For an act that deals with some of them before the others. Otherwise it and somebody who edits a calendar may wait for each other. One query, none on SQLite.
+    For an act that deals with some of them before the others: else it and somebody who edits a calendar may wait for
+    each other. One query, none on SQLite.
     """
     if connection.features.has_select_for_update:
         ticking = Clock.objects.ticking().filter(play__in=plays).order_by("pk")

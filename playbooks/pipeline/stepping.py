@@ -32,10 +32,10 @@ _WORKED = [Stage.OWNED, Stage.RUNNING]
 _LASTING = [PlayStep.Kind.WAIT, PlayStep.Kind.TRIAL]
 
 
-def queues(now: datetime, *, settled: bool = True) -> Iterator[Any]:
+def queues(now: datetime) -> Iterator[Any]:
     """The plays that wait for this worker, by what they wait for; each is found by a small index of its own.
 
-    Where a calendar is being edited (not `settled`), those on which something was told wait for the end of that.
+    While a calendar is being edited, those on which something was told wait for the end of that.
     """
     steps, plays = PlayStep.objects.order_by(), Play.objects.all()
     untold = MailDraft.objects.filter(state=MailDraft.State.SENT, touch__isnull=True).order_by()
@@ -47,20 +47,24 @@ def queues(now: datetime, *, settled: bool = True) -> Iterator[Any]:
     yield going.filter(pk__in=first.values("play"))
     over = steps.filter(state=PlayStep.State.CURRENT, kind__in=_LASTING, due_at__lte=now)
     yield going.filter(pk__in=over.values("play"))
-    if settled:
-        yield worked.filter(pk__in=steps.filter(state=PlayStep.State.CURRENT, is_stale=True).values("play"))
+    stale = steps.filter(state=PlayStep.State.CURRENT, is_stale=True)
+    if stale.exists() and _no_calendar_is_edited():
+        yield worked.filter(pk__in=stale.values("play"))
+
+
+def _no_calendar_is_edited() -> bool:
+    return len(calendars_at_rest()) == Calendar.objects.count()
 
 
 def work_steps(*, now: datetime, limit: int = 200) -> int:
     """Look at the steps of plays that wait for it; answers how many plays were looked at. Safe twice, and at once."""
-    settled = len(calendars_at_rest()) == Calendar.objects.count()
     return sum(
-        work_off(queue, lambda ids: _look(ids, now, settled), now=now, order_by=("opened_at", "pk"), limit=limit)
-        for queue in queues(now, settled=settled)
+        work_off(queue, lambda ids: _look(ids, now), now=now, order_by=("opened_at", "pk"), limit=limit)
+        for queue in queues(now)
     )
 
 
-def _look(play_ids: Sequence[int], now: datetime, settled: bool) -> None:
+def _look(play_ids: Sequence[int], now: datetime) -> None:
     """Do all that there is to do by itself on the steps of plays; a constant number of queries."""
     # Before anything is read that they hang on: who tells of something more marks them when this has finished. And
     # before clocks, as in all acts.
@@ -73,7 +77,7 @@ def _look(play_ids: Sequence[int], now: datetime, settled: bool) -> None:
     steps = list(
         PlayStep.objects.filter(play__in=plays, state=PlayStep.State.CURRENT).select_related("draft").order_by("pk")
     )
-    ended = _over(steps, plays, now, settled)
+    ended = _over(steps, plays, now)
     end_steps([step for step in steps if step.pk in ended], PlayStep.State.DONE, ended, now)
     write_timeline([_line(step, plays[step.play_id], ended[step.pk], now) for step in steps if step.pk in ended])
     # While a play is paused the customer is left alone: nothing begins.
@@ -127,16 +131,18 @@ def _members(user_ids: Sequence[int]) -> Mapping[int | None, int]:
     return dict(TeamMember.objects.filter(user__in=user_ids).values_list("user", "pk")) if user_ids else {}
 
 
-def _over(steps: Sequence[PlayStep], plays: Mapping[int, Play], now: datetime, settled: bool) -> dict[int, datetime]:
+def _over(steps: Sequence[PlayStep], plays: Mapping[int, Play], now: datetime) -> dict[int, datetime]:
     """Which of the steps to be done are over, and since when; the others are looked at until something is told.
 
     When what lasts is over is computed anew first: its calendar may have been edited.
     """
+    # Asked before the hours are read, of steps that are locked: an edit that begins from now on marks them afterwards.
+    unsettled = any(step.is_stale for step in steps) and not _no_calendar_is_edited()
     set_due(steps, plays)
     shown, used = _shown(steps, plays), _used(steps)
     ended: dict[int, datetime] = {}
     for step in steps:
-        step.is_stale = step.is_stale and not settled
+        step.is_stale = step.is_stale and unsettled
         if plays[step.play_id].state == State.PAUSED:
             continue
         told = shown.get(step.pk) or used.get(step.pk)

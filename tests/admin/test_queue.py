@@ -201,7 +201,7 @@ def test_the_queue_costs_the_same_however_long_it_is(
     boss: Client, queue: list[Match], django_assert_num_queries: Any
 ) -> None:
     boss.get(QUEUE)
-    with django_assert_num_queries(15) as few:
+    with django_assert_num_queries(16) as few:
         boss.get(QUEUE)
     for _ in range(20):
         MatchFactory(waits=True, version=queue[0].version, opened_run=queue[0].opened_run, route="csm")

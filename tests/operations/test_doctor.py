@@ -12,11 +12,10 @@ import time_machine
 from django.core.management import call_command
 from django_q.models import Schedule
 
-from csplaybooks.playbooks import heartbeats
 from csplaybooks.playbooks.doctor import Level, Report, examine
 from csplaybooks.playbooks.doctor.examination import SYSTEM, WEB
 from csplaybooks.playbooks.doctor.findings import in_words
-from csplaybooks.playbooks.leases import beat
+from csplaybooks.playbooks.factories import DeliveryFactory
 from tests.operations.examining import NOW, troubles, well
 
 pytestmark = pytest.mark.django_db
@@ -92,7 +91,7 @@ def test_the_command_prints_a_line_for_each_finding_and_what_to_do() -> None:
 
 def test_warnings_fail_only_where_that_is_asked_for() -> None:
     well()
-    beat(heartbeats.WATCHER, NOW, expected=2, seen=1)
+    DeliveryFactory(stuck_at=NOW, attempts=5)
     assert doctor()[0] == 0
     assert doctor("--strict")[0] == 1
 

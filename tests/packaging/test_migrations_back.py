@@ -13,8 +13,11 @@ from django.db.migrations.recorder import MigrationRecorder
 
 from csplaybooks.accounts.factories import AbsenceFactory, TimelineEntryFactory
 from csplaybooks.accounts.models import Absence, TimelineEntry
-from csplaybooks.playbooks.factories import MatchFactory, PlayFactory, RunFactory
-from csplaybooks.playbooks.models import Match, MatchStep
+from csplaybooks.playbooks.acts.plays import close_plays
+from csplaybooks.playbooks.factories import CalendarFactory, MatchFactory, PlayFactory, RunFactory
+from csplaybooks.playbooks.invariants import violations
+from csplaybooks.playbooks.models import MailDraft, Match, MatchStep, PlayStep
+from csplaybooks.playbooks.pipeline import sweep as sweeping
 
 APP = "csplaybooks_accounts"
 
@@ -97,3 +100,29 @@ def test_each_match_that_is_there_gets_a_step_and_what_was_let_through_is_let_in
         "fired": (False, "", "", 0, False, timedelta(hours=1)),
     }
     assert list(Match.objects.admitted().values_list("state", "admitted_run")) == [("queued", run.pk)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_steps_of_before_begin_on_open_plays_send_nothing_and_are_skipped_on_closed_ones(
+    all_applied_afterwards: None,
+) -> None:
+    CalendarFactory()
+    closed, open_ = PlayFactory(), PlayFactory()
+    for play in (closed, open_):
+        PlayStep.objects.bulk_create(
+            # As they were kept then: with their kind and their words alone.
+            PlayStep(play=play, number=number, kind=kind, text=kind)
+            for number, kind in enumerate(("mail", "task"), start=1)
+        )
+    later = open_.opened_at + timedelta(days=30)
+    close_plays(play_ids=[closed.pk], outcome="won", now=later)
+    closed.steps.update(state="waiting", done_at=None, note="")
+
+    call_command("migrate", "csplaybooks_playbooks", "0005", verbosity=0)
+    call_command("migrate", "csplaybooks_playbooks", verbosity=0)
+
+    assert set(closed.steps.values_list("state", "done_at")) == {("skipped", later)}
+    sweeping.work(now=later)
+    assert list(open_.steps.order_by("number").values_list("state", "due_at")) == [("current", None), ("waiting", None)]
+    assert not MailDraft.objects.exists()
+    assert [violation for violation in violations() if violation.count] == []

@@ -191,6 +191,6 @@ def test_what_is_refused_takes_the_same_number_of_queries_however_much_it_is(
     for _ in range(number):
         queued(refused, run, expected_value_minor=9)
         queued(goes, run)
-    with django_assert_num_queries(54):
+    with django_assert_num_queries(56):
         assert look_at_queue(at=NOW, run_id=run.pk, in_run=False).admitted == 1
     assert Match.objects.filter(held_by="moody").count() == number

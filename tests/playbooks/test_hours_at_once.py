@@ -12,6 +12,7 @@ import pytest
 from django.db import transaction
 from django.db.models import Q
 
+from csplaybooks.accounts.acts.leaving import leave_the_team
 from csplaybooks.accounts.factories import TeamMemberFactory
 from csplaybooks.playbooks.acts import calendar_uses, calendars, leaving
 from csplaybooks.playbooks.acts.calendar_uses import make_calendar_use
@@ -19,8 +20,8 @@ from csplaybooks.playbooks.acts.calendars import DayHours, WeekHours, change_cal
 from csplaybooks.playbooks.acts.claiming import release_plays
 from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays
 from csplaybooks.playbooks.acts.leaving import leave_team
-from csplaybooks.playbooks.acts.plays import start_plays
-from csplaybooks.playbooks.clockwork import set_lapses
+from csplaybooks.playbooks.acts.plays import pause_plays, start_plays
+from csplaybooks.playbooks.clockwork import mark_stale, set_lapses
 from csplaybooks.playbooks.factories import CalendarFactory, ClockFactory, HandoffFactory, PlayFactory
 from csplaybooks.playbooks.models import Calendar, Clock, Handoff, PlayStep
 from csplaybooks.playbooks.pipeline import hearing, stepping
@@ -165,11 +166,11 @@ class TestOnPostgresql:
         work(now=NOW)
         watch_all(now=NOW)
         begun = []
-        real = calendars.mark_stale
+        real = mark_stale
 
         def overtaken(clocks: Any) -> int:
             answer = real(clocks)
-            begun.append(at_the_same_time(lambda: start_plays(play_ids=[play.pk], now=NOW + HOUR)))
+            begun.append(at_the_same_time(lambda: pause_plays(play_ids=[play.pk], reason="Later", now=NOW + HOUR)))
             return answer
 
         monkeypatch.setattr(calendars, "mark_stale", overtaken)
@@ -183,7 +184,7 @@ class TestOnPostgresql:
         mona = TeamMemberFactory(name="Mona", leads=True, manager=vera)
         play = PlayFactory(owner=TeamMemberFactory(name="Carla", manager=mona), opened_at=NOW)
         begun = []
-        leave = leaving.leave_the_team
+        leave = leave_the_team
 
         def overtaken(**values: Any) -> Any:
             answer = leave(**values)
@@ -220,6 +221,7 @@ def test_offers_lapse_where_no_calendar_is_the_default_any_more(office: Calendar
     change_calendar(
         calendar_id=office.pk, values={}, days=[DayHours(NOW.date() + DAY, None, None, "Feast")], now=NOW, actor=None
     )
+    assert before is not None
     assert Handoff.objects.get().expires_at == before + DAY
 
 
@@ -250,7 +252,9 @@ def test_what_was_heard_of_one_run_stays_heard_when_the_next_one_fails(
         at = NOW + number * timedelta(minutes=1)
         call = {"source": "crm", "external_id": f"{number}", "account": "acme", "type": "call_logged"}
         take_in_signals(items=[{**call, "occurred_at": at.isoformat(), "properties": {}}], now=at)
-        runs.append(run_triggers(now=at).run_id)
+        report = run_triggers(now=at)
+        assert report is not None
+        runs.append(report.run_id)
     heard: list[Any] = []
     real = hearing._hear
 

