@@ -179,7 +179,8 @@ def test_demo_from_an_empty_database_to_an_owned_play_and_back(start: Callable[.
     second = start()
     assert second.process.wait(timeout=PATIENCE) == 1
     assert f"Another demo runs on this database (process {demo.process.pid}, {address})" in second.said.read_text()
-    assert call(plays, token)["results"] == [play]
+    # Workers may still have something to do with the play, such as its first step.
+    assert [(one["id"], one["owner"]) for one in call(plays, token)["results"]] == [(play["id"], play["owner"])]
 
     # Ctrl-C. The web server, the cluster and all that they started end with it.
     assert len(demo.family) >= 6

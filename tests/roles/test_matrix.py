@@ -74,6 +74,8 @@ class Visit:
         self.seen[label(model)] = {side for side, row in rows.items() if row.pk in listed}
         added = self._look(model, "get", url(model, "add")).status_code == 200
         opens = {side: " ".join(self._row(model, row, row.pk in listed)) or "-" for side, row in rows.items()}
+        # What the last act said stands on whichever page comes next: on one of this table.
+        self._look(model, "get", url(model, "changelist"), {"all": ""})
         return "; ".join([f"add: {'yes' if added else '-'}", *(f"{side}: {what}" for side, what in opens.items())])
 
     def _row(self, model: type[models.Model], row: Any, is_listed: bool) -> Iterator[str]:
