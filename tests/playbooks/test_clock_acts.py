@@ -308,9 +308,9 @@ def test_why_a_play_is_not_moved() -> None:
     assert Play.objects.get(pk=play.pk).version == before
 
 
-def test_it_takes_the_same_number_of_queries_for_one_play_or_many() -> None:
+def test_it_takes_the_same_number_of_queries_for_few_plays_or_many() -> None:
     counts = []
-    for number in (1, 12):
+    for number in (2, 12):
         plays = [running(EIGHT_HOURS, A_WEEK) for _ in range(number)]
         published(2, "{target: first_touch, hours: 4}")
         with CaptureQueriesContext(connection) as queries:
