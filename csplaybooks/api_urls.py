@@ -15,6 +15,7 @@ from csplaybooks.playbooks.api_acts import ACT_VIEWS
 from csplaybooks.playbooks.api_prompts import PromptsView
 from csplaybooks.playbooks.api_reports import HandoffReportView, PlayIntervalsView, WhoseTimeView
 from csplaybooks.playbooks.api_routing import RoutingView
+from csplaybooks.playbooks.api_steps import PlayStepsView
 from csplaybooks.playbooks.api_verdicts import (
     TriggerAccountsView,
     TriggerVerdictsView,
@@ -68,6 +69,7 @@ urlpatterns = [
     path("intervals/whose-time/", WhoseTimeView.as_view(), name="whose-time"),
     path("handoffs/report/", HandoffReportView.as_view(), name="handoffs-report"),
     path("plays/<int:pk>/intervals/", PlayIntervalsView.as_view(), name="play-intervals"),
+    path("plays/<int:pk>/steps/", PlayStepsView.as_view(), name="play-steps"),
     path("routing/", RoutingView.as_view(), name="routing"),
     path("verdicts/", VerdictsView.as_view(), name="verdicts"),
     path("triggers/<int:pk>/verdicts/", TriggerVerdictsView.as_view(), name="trigger-verdicts"),

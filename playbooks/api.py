@@ -6,7 +6,7 @@ from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -20,16 +20,30 @@ from csplaybooks.accounts.api import (
 )
 from csplaybooks.accounts.models import Motion, TeamMember
 from csplaybooks.accounts.money import in_major_units
-from csplaybooks.api.permissions import viewer_of
+from csplaybooks.api.permissions import ScopePermission, viewer_of
 from csplaybooks.api.problems import FieldError, Problem
 from csplaybooks.api.serializers import LARGEST_ID, BodySerializer
 from csplaybooks.api.views import ReadOnlyApiViewSet, describe
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
-from csplaybooks.playbooks.models import Clock, Outcome, Play, Playbook, Route, Stage, State
+from csplaybooks.playbooks.models import Clock, Outcome, Play, Playbook, PlayStep, Route, Stage, State
 from csplaybooks.playbooks.moves import Rights, possible
 from csplaybooks.playbooks.quotes import readable
 from csplaybooks.signals.api_queries import account_called
+
+
+def may_read(model: Any) -> type[ScopePermission]:
+    """Of views of plays' parts: that people may look at the table too. Tokens are asked for the scope of plays."""
+
+    class _Part:
+        scope = "plays"
+        permission_model = model
+
+    class MayRead(ScopePermission):
+        def has_permission(self, request: Request, view: Any) -> bool:
+            return super().has_permission(request, _Part())  # type: ignore[arg-type]  # it reads these two alone
+
+    return MayRead
 
 
 class MemberSerializer(serializers.Serializer[TeamMember]):
@@ -48,11 +62,26 @@ class ClockSerializer(serializers.Serializer[Clock]):
     state = serializers.CharField()
 
 
+class CurrentStepSerializer(serializers.Serializer[PlayStep]):
+    """The step that is to be done now. `due_at`: by when, or when a wait is over; null while it has no time."""
+
+    number = serializers.IntegerField()
+    kind = serializers.CharField()
+    text = serializers.CharField()
+    began_at = moment_field()
+    due_at = moment_field()
+
+    def get_attribute(self, instance: Any) -> PlayStep | None:
+        """The one step of a play that is to be done now, as it was read with the play."""
+        return next(iter(instance.steps_to_do), None)
+
+
 class PlaySerializer(serializers.Serializer[Play]):
     """A play. `playbook` is a key, `playbook_version` the number it was opened under, `version` the row's.
 
-    `expected_amount` is monthly revenue in `currency`, a decimal in text; null where it is not known. `can` are the
-    acts that the caller may do now: the `rights` of the context (None: none).
+    `expected_amount` is monthly revenue in `currency`, a decimal in text; null where it is not known. `current_step` is
+    the step to do now, null where there is none. `can` are the acts that the caller may do now: the `rights` of the
+    context (None: none).
     """
 
     id = serializers.IntegerField()
@@ -72,6 +101,7 @@ class PlaySerializer(serializers.Serializer[Play]):
     expected_amount = serializers.SerializerMethodField()
     currency = serializers.SerializerMethodField()
     clocks = ClockSerializer(many=True)
+    current_step = CurrentStepSerializer(allow_null=True)
     outcome = serializers.SerializerMethodField()
     outcome_reason = serializers.CharField()
     opened_at = moment_field()
@@ -167,7 +197,11 @@ PLAYS: QuerySet[Any] = (
     Play.objects.with_step()
     .select_related("account", "playbook", "recipe", "product", "owner", "holder")
     .defer("playbook__draft", "recipe__source", "recipe__document", "amount_working")
-    .prefetch_related("account__identities", "clocks")
+    .prefetch_related(
+        "account__identities",
+        "clocks",
+        Prefetch("steps", PlayStep.objects.filter(state=PlayStep.State.CURRENT), to_attr="steps_to_do"),
+    )
 )
 
 

@@ -20,10 +20,9 @@ from rest_framework.response import Response
 
 from csplaybooks.accounts.api import MomentFormField, accounts_known_as, moment_field
 from csplaybooks.accounts.models import Motion, Segment
-from csplaybooks.api.permissions import ScopePermission
 from csplaybooks.api.problems import FieldError, Problem
 from csplaybooks.api.views import ApiMixin, ApiView, describe
-from csplaybooks.playbooks.api import MemberSerializer
+from csplaybooks.playbooks.api import MemberSerializer, may_read
 from csplaybooks.playbooks.models import Handoff, Interval, Play, Route
 from csplaybooks.playbooks.reports import (
     Behind,
@@ -47,20 +46,6 @@ MOST_LINES = 1000
 
 _LARGEST_ID = 2**63 - 1
 _SECOND = 1_000_000
-
-
-def _may_read(model: Any) -> type[ScopePermission]:
-    """Beside what the view asks for: that people may look at a table. Tokens are asked for the view's own scope."""
-
-    class _Part:
-        scope = "plays"
-        permission_model = model
-
-    class MayRead(ScopePermission):
-        def has_permission(self, request: Request, view: Any) -> bool:
-            return super().has_permission(request, _Part())  # type: ignore[arg-type]  # it reads these two alone
-
-    return MayRead
 
 
 class ReportQuery(forms.Form):
@@ -134,7 +119,7 @@ class WhoseTimeSerializer(serializers.Serializer[Any]):
 class WhoseTimeView(ApiView):
     """Of every second of the plays in a period, whose it was."""
 
-    permission_classes = (*ApiMixin.permission_classes, _may_read(Interval))
+    permission_classes = (*ApiMixin.permission_classes, may_read(Interval))
     scope = "plays"
     permission_model = Play
     query_parameters = tuple(WhoseTimeQuery.base_fields)
@@ -229,7 +214,7 @@ class HandoffReportSerializer(serializers.Serializer[Any]):
 class HandoffReportView(ApiView):
     """How offers from one to another went: by pair, time and outcome."""
 
-    permission_classes = (*ApiMixin.permission_classes, _may_read(Handoff))
+    permission_classes = (*ApiMixin.permission_classes, may_read(Handoff))
     scope = "plays"
     permission_model = Play
     query_parameters = tuple(HandoffQuery.base_fields)
@@ -284,7 +269,7 @@ class IntervalSerializer(serializers.Serializer[Interval]):
 class PlayIntervalsView(ApiMixin, ListAPIView[Any]):
     """The intervals of one play, in order."""
 
-    permission_classes = (*ApiMixin.permission_classes, _may_read(Interval))
+    permission_classes = (*ApiMixin.permission_classes, may_read(Interval))
     scope = "plays"
     permission_model = Play
     queryset = Interval.objects.all()

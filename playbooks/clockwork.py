@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from csplaybooks.accounts.ids import Ids
-from csplaybooks.playbooks.business_time import BusinessCalendar, due_at, moment_at_share
+from csplaybooks.playbooks.business_time import BusinessCalendar, HorizonExceeded, due_at, moment_at_share
 from csplaybooks.playbooks.calendar_choice import Choice, NoDefaultCalendar, calendar_values_in, choose_calendars
 from csplaybooks.playbooks.ladder import Ladder
 from csplaybooks.playbooks.models import (
@@ -184,22 +184,37 @@ def schedule(clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses) ->
     """Everything that will happen on a clock if nobody acts, in order; short while a pause lasts.
 
     Warnings at their shares of the promise, the breach when it is due, and the rungs of the ladder after it, in
-    hours of the same kind. Where a person has excused the breach, no rung is climbed any more.
+    hours of the same kind. Where a person has excused the breach, no rung is climbed any more. What the calendar opens
+    too little for is left out, as if it never came: no act on a play fails for the sake of a calendar, and the doctor
+    tells of such promises.
     """
     events: list[Due] = []
     for percent in sorted(clock.warn_percents):
-        at = moment_at_share(calendar, clock.started_at, promise(clock), percent, pauses)
+        try:
+            at = moment_at_share(calendar, clock.started_at, promise(clock), percent, pauses)
+        except HorizonExceeded:
+            break
         if at is not None:
             events.append(Due(ClockEvent.Kind.WARNED, percent, at))
-    due = due_at(calendar, clock.started_at, promise(clock), pauses)
+    due = due_if_ever(calendar, clock.started_at, promise(clock), pauses)
     if due is not None:
         events.append(Due(ClockEvent.Kind.BREACHED, 0, due))
         ladder = () if clock.excuse_reason else clock.escalation_waits
         for rung, wait in enumerate(ladder, start=1):
-            at = due_at(calendar, clock.started_at, promise(clock) + timedelta(seconds=wait), pauses)
+            at = due_if_ever(calendar, clock.started_at, promise(clock) + timedelta(seconds=wait), pauses)
             if at is not None:
                 events.append(Due(ClockEvent.Kind.ESCALATED, rung, max(at, due)))
     return events
+
+
+def due_if_ever(
+    calendar: BusinessCalendar | None, start: datetime, duration: timedelta, pauses: Pauses | None = None
+) -> datetime | None:
+    """When a length of open time has run; None while a pause lasts, and where the calendar opens too little for it."""
+    try:
+        return due_at(calendar, start, duration, pauses or ())
+    except HorizonExceeded:
+        return None
 
 
 def outstanding(events: Sequence[Due], written: Iterable[tuple[str, int]]) -> list[Due]:
@@ -313,7 +328,10 @@ def mark_stale(clocks: Any) -> int:
 
 
 def lapse_times(offers: Iterable[Handoff]) -> dict[int, datetime | None]:
-    """When offers lapse that nobody answers, by their id: in the hours of their clocks, as these stand now."""
+    """When offers lapse that nobody answers, by their id: in the hours of their clocks, as these stand now.
+
+    Those whose calendar opens too little for it are left out.
+    """
     offers = list(offers)
     clocks = {offer.pk: offer.clock for offer in offers if offer.clock is not None}
     try:
@@ -321,15 +339,21 @@ def lapse_times(offers: Iterable[Handoff]) -> dict[int, datetime | None]:
     except NoDefaultCalendar:
         logger.warning("no calendar is the default: offers keep those that they have")
     calendars = calendars_of(clocks.values())
-    return {
-        offer.pk: due_at(working_calendar(clock, calendars), clock.started_at, timedelta(seconds=offer.lapse_seconds))
-        for offer in offers
-        if (clock := clocks.get(offer.pk)) is not None
-    }
+    times: dict[int, datetime | None] = {}
+    for offer in offers:
+        if (clock := clocks.get(offer.pk)) is not None:
+            lapse = timedelta(seconds=offer.lapse_seconds)
+            at = due_if_ever(working_calendar(clock, calendars), clock.started_at, lapse)
+            if at is not None:
+                times[offer.pk] = at
+    return times
 
 
 def set_lapses(offers: Iterable[Handoff]) -> None:
-    """Compute anew when offers that wait lapse, and save it; a constant number of queries."""
+    """Compute anew when offers that wait lapse, and save it; a constant number of queries.
+
+    Where their calendar opens too little for it, they lapse when they would have.
+    """
     offers = list(offers)
     if not offers:
         return

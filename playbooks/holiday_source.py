@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
 from datetime import date
+from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any
 
@@ -28,13 +30,12 @@ def known_place(country: str, subdivision: str) -> tuple[str, str]:
     """The codes of a country and of a part of it (empty: the whole), spelt as the library spells them.
 
     Upper and lower case are one. Raises ValidationError for a `country` or a `subdivision` that the library does not
-    know, with those that it knows.
+    know: with the countries whose names or codes come nearest, or with the parts that there are.
     """
     countries = _countries()
     code = country.strip().upper()
     if code not in countries:
-        known = ", ".join(sorted(countries))
-        raise ValidationError({"country": f"No holidays are known of the country {country!r}. There are: {known}."})
+        raise ValidationError({"country": f"No holidays are known of the country {country!r}. {_offer(country)}"})
     wanted = subdivision.strip().casefold()
     if not wanted:
         return code, ""
@@ -88,6 +89,23 @@ def years_in(words: str) -> list[int]:
     return sorted(years)
 
 
+def _offer(country: str) -> str:
+    """What to write for a country instead: those whose names or codes come nearest, or what is asked for."""
+    called = dict(_names())
+    wanted = country.strip().casefold().replace("_", " ")
+    # A name or longer code itself, else the names that it is a part of, else what is spelt like it.
+    parts = sorted((name for name in called if len(wanted) > 3 and wanted in name), key=len)
+    near = [wanted] if wanted in called else parts or get_close_matches(wanted, called, n=_OFFERED, cutoff=0.8)
+    offers = list(dict.fromkeys(called[name] for name in near))[:_OFFERED]
+    if not offers:
+        return "Write its ISO 3166-1 code of two letters, such as DE or US."
+    return f"Write {' or '.join(offers)}."
+
+
+#: So many countries are offered for one that is not known.
+_OFFERED = 3
+
+
 # The library is imported only where it is asked: it is no part of what a web or a worker process does all day.
 
 
@@ -95,6 +113,19 @@ def _countries() -> dict[str, list[str]]:
     from holidays import list_supported_countries
 
     return list_supported_countries(include_aliases=False)
+
+
+def _names() -> Iterator[tuple[str, str]]:
+    """The names and longer codes of countries, in small letters, each with what it is called: `DE (Germany)`."""
+    from holidays.registry import COUNTRIES
+
+    countries = _countries()
+    for module, (_, code, *others) in COUNTRIES.items():
+        if code in countries:
+            name = module.replace("_", " ")
+            said = f"{code} ({name.title()})"
+            for known in (name, code, *others):
+                yield known.casefold(), said
 
 
 def _library_days(country: str, subdivision: str, year: int) -> Any:

@@ -47,11 +47,11 @@ class Relation(Enum):
 
 @dataclass(frozen=True)
 class Extra:
-    """A condition beside stage and state: over plays in SQL, on a play in Python, and what a refusal says of it."""
+    """A condition beside stage and state: over plays in SQL, on a play in Python, and what a refusal says of a play."""
 
     q: Q
     holds: Callable[[Play], bool]
-    else_: str
+    else_: Callable[[Play], str]
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,16 @@ _OWNER, _HOLDER, _NOBODYS = Relation.OWNER, Relation.HOLDER, Relation.NOBODYS
 _WAITS_FOR_AN_OWNER = Extra(
     Q(owner__isnull=True) | Q(tray_at__isnull=False),
     lambda play: play.owner_id is None or play.tray_at is not None,
-    "it has an owner and waits for none",
+    lambda play: f"{play.owner} owns it",
 )
 _MAY_BE_CLAIMED = Extra(
     Q(routing__claim__isnull=True) | Q(routing__claim=True),
     lambda play: play.routing.get("claim", True) is True,
-    "its playbook lets nobody claim it: a manager assigns it",
+    lambda play: "its playbook lets nobody claim it: a manager assigns it",
 )
-_NOT_IN_THE_TRAY = Extra(Q(tray_at__isnull=True), lambda play: play.tray_at is None, "it stands in the tray already")
+_NOT_IN_THE_TRAY = Extra(
+    Q(tray_at__isnull=True), lambda play: play.tray_at is None, lambda play: "it stands in the tray already"
+)
 
 
 def _has_a_step(play: Play) -> bool:
@@ -100,7 +102,7 @@ def _has_a_step(play: Play) -> bool:
 _HAS_A_STEP = Extra(
     Q(Exists(PlayStep.objects.filter(play=OuterRef("pk"), state=PlayStep.State.CURRENT))),
     _has_a_step,
-    "it has no step to do now",
+    lambda play: "it has no step to do now",
 )
 
 #: Each act, by its name.
@@ -300,7 +302,7 @@ def _why(verb: str, play: Play, rights: Rights) -> str:
         return f"the play is {where}"
     for extra in row.extras:
         if not extra.holds(play):
-            return extra.else_
+            return extra.else_(play)
     if rights.has(verb, play):
         # It was possible when it was read again: somebody else was first, and has gone on since.
         return "somebody else was first"

@@ -49,10 +49,11 @@ def require_role(member: TeamMember, play_ids: Iterable[int], *, named: str = "o
     require_roles(dict.fromkeys(play_ids, member), named=named)
 
 
-def require_roles(members: Mapping[int, TeamMember], *, named: str = "owner") -> None:
+def require_roles(members: Mapping[int, TeamMember], *, named: str = "owner", owners_stay: bool = False) -> None:
     """Refuse to give plays (by id) to members whose roles do not let them own such plays; one query at most.
 
-    Raises ValidationError for the field `named`, naming the member, what they may own, and one of the plays.
+    With `owners_stay` whoever owns a play already is not asked again: they are given nothing. Raises ValidationError
+    for the field `named`, naming the member, what they may own, and one of the plays.
     """
     narrow = [pk for pk, member in members.items() if not all(may_own(member, route) for route in Route)]
     if not narrow:
@@ -60,7 +61,7 @@ def require_roles(members: Mapping[int, TeamMember], *, named: str = "owner") ->
     plays = Play.objects.filter(pk__in=narrow).select_related("account", "playbook").order_by("pk")
     for play in plays.defer("evidence", "amount_working", "playbook__draft"):
         member, route = members[play.pk], Route(play.route)
-        if not may_own(member, route):
+        if not may_own(member, route) and not (owners_stay and play.owner_id == member.pk):
             own = " and ".join(each.label for each in Route if may_own(member, each))
             who = "an account executive" if member.is_account_executive else "a digital desk"
             raise ValidationError(

@@ -246,15 +246,24 @@ def misfit_in_words(when: Mapping[str, Any], facts: RouteFacts, amount_minor: in
     if not name:
         return ""
     if name == "segments":
-        return f"the segment is {facts.segment or 'unknown'}, asked for {', '.join(when[name])}"
+        return f"the segment is {segment_in_words(facts.segment)}, asked for {_list(map(segment_in_words, when[name]))}"
     if name == "regions":
-        return f"the region is {facts.region or 'unknown'}, asked for {', '.join(when[name])}"
+        return f"the region is {facts.region or 'unknown'}, asked for {_list(when[name])}"
     if name == "tags":
-        return f"the tags are {', '.join(sorted(facts.tags)) or 'none'}, asked for any of {', '.join(when[name])}"
+        return f"the tags are {_list(sorted(facts.tags)) or 'none'}, asked for any of {_list(when[name])}"
     if amount_minor is None:
         return "the amount is unknown, which fits no bound"
     asked = "at least" if name == "amount_at_least_minor" else "below"
     return f"the amount is {_money(amount_minor)}, asked for {asked} {_money(when[name])}"
+
+
+def segment_in_words(segment: str) -> str:
+    """A segment as people read it; `unknown` where none is known."""
+    return Segment(segment).label if segment else "unknown"
+
+
+def _list(words: Iterable[str]) -> str:
+    return ", ".join(words)
 
 
 def _money(minor: int) -> str:

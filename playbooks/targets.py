@@ -81,7 +81,7 @@ def target_errors(targets: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, s
     for index, target in enumerate(targets):
         name = target["target"]
         if any(name == earlier["target"] and _overlap(earlier, target) for earlier in targets[:index]):
-            yield f"targets/{index}", f"the target {name} stands twice for one route{_and_segment(target)}"
+            yield f"targets/{index}", f"the target {name} stands twice for one route and segment"
         if "calendar" in target and target["counting"] == Clock.Hours.WALL:
             yield f"targets/{index}/calendar", "where every hour counts (wall) no calendar does: leave one of them out"
         lapses = target.get("lapse_after_hours")
@@ -104,10 +104,6 @@ def _segments(target: Mapping[str, Any]) -> set[str]:
 def _overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether there are plays for which both would promise."""
     return bool(_routes(one) & _routes(other) and _segments(one) & _segments(other))
-
-
-def _and_segment(target: Mapping[str, Any]) -> str:
-    return " and segment" if "segments" in target else ""
 
 
 def calendars_named(targets: Sequence[Mapping[str, Any]]) -> dict[str, str]:

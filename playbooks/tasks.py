@@ -86,7 +86,7 @@ def watch_clocks() -> str:
 def deliver() -> str:
     """Write the mails of notices, and send what is queued."""
     write_mails(now=timezone.now())
-    sent = send_deliveries(now=timezone.now())
+    sent = send_deliveries(now=timezone.now(), clock=timezone.now)
     if sent and is_anything_to_send(timezone.now()):
         # More than one task can send: another goes on.
         poke("deliver")

@@ -37,7 +37,8 @@ def _led_by_no_circle(member: TeamMember) -> None:
     seen = {member.pk}
     while above is not None:
         if above in seen:
-            raise ValidationError({"manager": f"{member.manager} is led by {member}, directly or over others."})
+            said = f"{member.manager} is led by {member}, directly or over others: that would be a circle."
+            raise ValidationError({"manager": said})
         seen.add(above)
         above = manager_of.get(above)
 

@@ -29,10 +29,15 @@ def _one_of_each(use: CalendarUse) -> None:
     others = CalendarUse.objects.exclude(pk=use.pk)
     if use.region:
         use.region = use.region.strip()
-        spelt = {region_key(region): region for region in others.exclude(region="").values_list("region", flat=True)}
-        if region := spelt.get(region_key(use.region)):
-            raise ValidationError({"region": f"The region {region} has a calendar already."})
-    elif other := others.filter(**{named[0]: getattr(use, named[0])}).select_related("calendar").first():
+        for other in others.exclude(region="").select_related("calendar"):
+            if region_key(other.region) == region_key(use.region):
+                raise ValidationError(
+                    {"region": f"The region {other.region} has a calendar already: {other.calendar}."}
+                )
+        return
+    if use.team is not None and not use.team.is_manager and not use.team.reports.exists():
+        raise ValidationError({"team": f"{use.team} is no manager and leads nobody: name them as the member."})
+    if other := others.filter(**{named[0]: getattr(use, named[0])}).select_related("calendar").first():
         whose = "The team of " if use.team else ""
         raise ValidationError({named[0]: f"{whose}{use.team or use.member} has a calendar already: {other.calendar}."})
 
@@ -45,7 +50,7 @@ def make_calendar_use(*, values: Mapping[str, Any], now: datetime, actor: Any) -
     """Say whose hours a calendar is; see `make_row`. The ticking clocks concerned follow.
 
     Raises ValidationError, by field, where not exactly one of member, team and region is named, or that one has a
-    calendar already; a region in whatever upper and lower case.
+    calendar already (a region in whatever upper and lower case), and for the team of somebody who leads nobody.
     """
     lock_calendars()
     use = make_row(table=USES, values=values, now=now, actor=actor)
@@ -97,6 +102,19 @@ def regions_moved(*, accounts: Iterable[int]) -> int:
     return _mark(Q(play__account__in=Ids(sorted(accounts))))
 
 
+def is_region(region: str) -> bool:
+    """Whether some account is of a region, in whatever upper and lower case."""
+    return region_key(region) in {region_key(told) for told in _regions_told()}
+
+
+def _regions_told() -> Iterable[str]:
+    """The regions of accounts, as they are spelt: compared in Python, because upper and lower case are not the same
+    everywhere in all databases."""
+    facts = AccountFacts.objects.current().exclude(region="").order_by()
+    regions: Iterable[str] = facts.values_list("region", flat=True).distinct()
+    return regions
+
+
 def _follow(uses: Iterable[CalendarUse]) -> int:
     """Have the clocks follow for which one of these uses may decide; answers how many were marked stale."""
     members = {use.member_id for use in uses if use.member_id is not None}
@@ -108,11 +126,9 @@ def _follow(uses: Iterable[CalendarUse]) -> int:
     if members:
         concerned |= Q(play__owner__in=Ids(sorted(members)))
     if regions:
-        facts = AccountFacts.objects.current()
-        # In Python, because upper and lower case are not the same everywhere in all databases.
-        told = facts.exclude(region="").order_by().values_list("region", flat=True).distinct()
-        spelt = [region for region in told if region_key(region) in regions]
-        concerned |= Q(play__account__in=facts.filter(region__in=spelt).order_by().values("account"))
+        spelt = [region for region in _regions_told() if region_key(region) in regions]
+        facts = AccountFacts.objects.current().filter(region__in=spelt)
+        concerned |= Q(play__account__in=facts.order_by().values("account"))
     return _mark(concerned, _offered_to(members)) if concerned else 0
 
 

@@ -54,11 +54,6 @@ def claim_plays(*, play_ids: Iterable[int], now: datetime, actor: Any, seen: See
 
     mine = [pk for pk in wanted if pk not in refused]
     answers = refused | act_on_plays("claim", mine, move, text, now, actor, after=after, seen=seen)
-    taken = [pk for pk in mine if answers[pk] is not None]
-    if taken:
-        owned = Play.objects.open().filter(pk__in=taken, owner__isnull=False, tray_at__isnull=True)
-        for play in owned.select_related("owner"):
-            answers[play.pk] = f"{play.owner} owns it: {answers[play.pk]}"
     return {pk: answers[pk] for pk in wanted}
 
 

@@ -16,6 +16,7 @@ from django.db.models import F
 
 from csplaybooks.accounts.acts.record import acting_user, require_aware, timeline_entry, write_timeline
 from csplaybooks.playbooks.acts.moving import Answers, lock_in_order, words
+from csplaybooks.playbooks.acts.notices import tell_events
 from csplaybooks.playbooks.clockwork import (
     TARGETED,
     Promise,
@@ -168,7 +169,7 @@ def _keep_promises(plays: Sequence[Play], now: datetime) -> None:
             number = 1 + max((clock.number for clock in clocks[play.pk] if clock.target == name), default=0)
             missing.append((play, promised[name], number))
     recompute(ending, now)
-    write_unseen([call_off(clock, now) for clock in ending], plays)
+    tell_events(write_unseen([call_off(clock, now) for clock in ending], plays), now=now, plays=plays)
     save_clocks(ending, ["state", "done_at", "next_event_at", "breached_at", "noticed_at", "excused_at"])
     _go_on(going_on, now)
     owned_from = first_owned([play.pk for play, _, _ in missing])

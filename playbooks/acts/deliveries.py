@@ -127,6 +127,28 @@ def call_off_deliveries(*, ids: Iterable[int], now: datetime, actor: Any = None)
     )
 
 
+#: Why mails to the team are called off where a site does not want them any more.
+SWITCHED_OFF = "Notices by mail are switched off."
+
+
+@transaction.atomic
+def call_off_team_mails(*, now: datetime, limit: int = 500) -> int:
+    """Call off the next mails to the team that wait to be sent, given up ones among them; answers how many."""
+    waiting = Q(state=Delivery.State.QUEUED) & ~Q(kind=Delivery.Kind.DRAFT)
+    ids = Delivery.objects.filter(waiting).order_by("pk").values_list("pk", flat=True)[:limit]
+    return _put(
+        ids,
+        waiting,
+        lambda delivery: ("mail_cancelled", "Mail not sent, notices by mail are switched off"),
+        now,
+        None,
+        state=Delivery.State.CANCELLED,
+        stuck_at=None,
+        next_try_at=None,
+        last_error=SWITCHED_OFF,
+    )
+
+
 def _put(
     ids: Iterable[int],
     which: Q,

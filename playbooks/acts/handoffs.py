@@ -227,7 +227,10 @@ def _write_offers(plays: Sequence[Play], to: Mapping[int, TeamMember], note: str
             set_times(clock, hours, [], (), now)
             expires_at = due_at(hours, clock.started_at, lapses)
         except HorizonExceeded as problem:
-            raise ValidationError(f"{play}: an answer cannot be promised in working hours: {problem}.") from problem
+            raise ValidationError(
+                f"{play}: an answer cannot be promised: the calendar {clock.calendar} opens too little ({problem}). "
+                "Mend its hours, or the uses by which it counts, and offer it again."
+            ) from problem
         # An edit of the calendar that is under way has not seen this clock: the watcher looks at it once it is there.
         clock.is_stale = True
         offers.append(

@@ -13,6 +13,7 @@ from django.db.models import OuterRef, Q, Subquery, TextChoices
 from django.db.models.functions import Coalesce
 
 from csplaybooks.accounts.acts.record import timeline_entry, write_timeline
+from csplaybooks.playbooks.acts.notices import tell_events
 from csplaybooks.playbooks.clockwork import call_off, finish, recompute, save_clocks, write_unseen
 from csplaybooks.playbooks.intervals import Move, move_plays
 from csplaybooks.playbooks.models import Clock, ClockEvent, Handoff, Interval, Play
@@ -127,17 +128,19 @@ def finish_clocks(plays: Sequence[Play], target: str, at: datetime | Mapping[int
     """The promise of a target was kept at `at`, on all plays or by their ids: their clocks end, met or missed."""
     clocks = fresh_clocks(plays, now, target=target)
     kept = at if isinstance(at, Mapping) else dict.fromkeys((play.pk for play in plays), at)
-    _save_ended(plays, clocks, [finish(clock, kept[clock.play_id], now) for clock in clocks])
+    _save_ended(plays, clocks, [finish(clock, kept[clock.play_id], now) for clock in clocks], now)
 
 
 def call_off_clocks(plays: Sequence[Play], now: datetime, **conditions: Any) -> None:
     """The promises of plays are not waited for any more; the conditions say which clocks, all that tick by default."""
     clocks = fresh_clocks(plays, now, **conditions)
-    _save_ended(plays, clocks, [call_off(clock, now) for clock in clocks])
+    _save_ended(plays, clocks, [call_off(clock, now) for clock in clocks], now)
 
 
-def _save_ended(plays: Sequence[Play], clocks: Sequence[Clock], breaches: Sequence[ClockEvent | None]) -> None:
-    write_unseen(breaches, plays)
+def _save_ended(
+    plays: Sequence[Play], clocks: Sequence[Clock], breaches: Sequence[ClockEvent | None], now: datetime
+) -> None:
+    tell_events(write_unseen(breaches, plays), now=now, plays=plays)
     save_clocks(clocks, ["state", "done_at", "next_event_at", "breached_at", "noticed_at", "excused_at"])
 
 

@@ -175,19 +175,21 @@ def tell_refused(plays: Iterable[Play], *, now: datetime, actor: Any = None) -> 
     return tell(tidings, now=now, actor=actor)
 
 
-def tell_events(events: Sequence[ClockEvent], *, now: datetime) -> int:
+def tell_events(events: Sequence[ClockEvent], *, now: datetime, plays: Iterable[Play] = ()) -> int:
     """Tell whom it concerns of what was just written on clocks: of each clock one thing to each, the last.
 
     Three queries, and one more for each 500 notices. A warning is for the holder, a breach for holder and owner, a rung
     of the ladder for whoever stands on it (`told`). So after downtime nobody gets a burst. The events are saved.
+    `plays` stand as they did when it happened, where an act has moved them since: their owner then is told.
     """
     if not events:
         return 0
+    owners = {play.pk: play.owner_id for play in plays}
     rows = ClockEvent.objects.filter(pk__in=Ids([event.pk for event in events])).order_by("due_at", "pk")
     last: dict[tuple[int, int], tuple[Any, ...]] = {}
     for row in rows.values_list(*_EVENT):
-        _, kind, _, holder_id, told_id, clock_id, _, _, owner_id, *_ = row
-        for member_id in _CONCERNS[kind](holder_id, owner_id, told_id):
+        _, kind, _, holder_id, told_id, clock_id, _, play_id, owner_id, *_ = row
+        for member_id in _CONCERNS[kind](holder_id, owners.get(play_id, owner_id), told_id):
             if member_id is not None:
                 last[clock_id, member_id] = row
     return tell(

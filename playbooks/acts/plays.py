@@ -115,7 +115,8 @@ def assign_each(
     if not members.keys() >= set(owners.values()):
         raise ValidationError({"owner": "This team member has left, or never was."})
     to = {play_id: members[owner_id] for play_id, owner_id in owners.items()}
-    require_roles(to)
+    # A play that somebody holds for its owner may go back, whatever became of the owner's roles since.
+    require_roles(to, owners_stay=True)
 
     def move(play: Play) -> Move:
         owner = to[play.pk]

@@ -54,6 +54,10 @@ from csplaybooks.playbooks.models import (
 LATEST = 50
 
 
+#: How a play fares as a piece of work: shown where it stands in the tray, or something has failed.
+_WORK = ("tray_at", "attempts", "last_error", "next_try_at", "stuck_at")
+
+
 class PlayForm(ActForm):
     """A play opened by hand, with the reason."""
 
@@ -200,7 +204,7 @@ class PlayAdmin(WhoseTimePage, Export, Evidence, Retry, ActAdmin):
             ("Where it stands", {"fields": ["stage", "state", "owner", "holder", "opened_at", "expires_at"]}),
             ("How it ended", {"fields": ["outcome", "outcome_reason", "closed_at"]}),
             *([("Story", {"fields": ["story"]})] if reads_story else []),
-            ("Work", {"fields": ["tray_at", "attempts", "last_error", "next_try_at", "stuck_at"]}),
+            *([("Work", {"fields": list(_WORK)})] if any(getattr(obj, name) for name in _WORK) else []),
         ]
 
     def get_queryset(self, request: HttpRequest) -> Any:

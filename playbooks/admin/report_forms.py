@@ -99,9 +99,14 @@ def answered(form: Any, answer: Callable[[], Any]) -> Any:
 
 
 def span(microseconds: int | None) -> str:
-    """How long, such as `3 d 4 h`, `1 h 30 min`, `12 min` or `8 s`; a dash for nothing to tell."""
+    """How long, such as `3 d 4 h`, `1 h 30 min`, `12 min` or `8 s`; a dash for nothing to tell.
+
+    Less than a second, but more than nothing, is said in words.
+    """
     if microseconds is None:
         return "-"
+    if 0 < microseconds < _SECOND:
+        return "less than a second"
     seconds = microseconds // _SECOND
     if seconds < 60:
         return f"{seconds} s"

@@ -28,6 +28,7 @@ from csplaybooks.playbooks.admin.play_acts import MOST_PLAYS, MOST_REFUSALS
 from csplaybooks.playbooks.admin.what_if import Table
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.models import Play, Playbook
+from csplaybooks.playbooks.route_rules import segment_in_words
 from csplaybooks.playbooks.routing import (
     Asked,
     Comparison,
@@ -305,7 +306,7 @@ def _offered(run: DryRun) -> str:
 def _facts(run: DryRun) -> str:
     facts = run.facts
     return (
-        f"Segment {facts.segment or 'unknown'}, region {facts.region or 'unknown'}, "
+        f"Segment {segment_in_words(facts.segment)}, region {facts.region or 'unknown'}, "
         f"tags {', '.join(sorted(facts.tags)) or 'none'}."
     )
 

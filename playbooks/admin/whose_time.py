@@ -185,6 +185,7 @@ def play_panel(play: Play, request: HttpRequest) -> SafeString | None:
             [
                 (_member(line), span(line.microseconds), share(line.microseconds, whole))
                 for line in sorted(lines, key=lambda line: -line.microseconds if cut == Cut.HOLDER else 0)
+                if line.microseconds
             ],
         )
         for cut, lines in cuts.items()

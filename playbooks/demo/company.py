@@ -16,10 +16,13 @@ from random import Random
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.db.models import Q
 
 from csplaybooks.accounts.acts import record_changes
 from csplaybooks.accounts.models import Account, Change, Product, TeamMember
-from csplaybooks.playbooks.acts.calendars import calendar_changed
+from csplaybooks.playbooks.acts.calendar_uses import make_calendar_use
+from csplaybooks.playbooks.acts.calendars import WeekHours, calendar_changed, make_calendar
+from csplaybooks.playbooks.acts.holidays import import_holidays
 from csplaybooks.playbooks.acts.setup import set_up
 from csplaybooks.playbooks.demo.agenda import Agenda
 from csplaybooks.playbooks.demo.books import Books
@@ -29,11 +32,12 @@ from csplaybooks.playbooks.demo.market import Market
 from csplaybooks.playbooks.demo.people import People
 from csplaybooks.playbooks.demo.relations import Relations
 from csplaybooks.playbooks.demo.reviews import Reviews
-from csplaybooks.playbooks.demo.seasons import DAY, WEEK, YEAR, at_work, holidays
+from csplaybooks.playbooks.demo.seasons import CLOSES, DAY, OPENS, WEEK, YEAR, at_work, holidays
 from csplaybooks.playbooks.demo.telemetry import Telemetry
 from csplaybooks.playbooks.demo.vendor import USERNAMES, make_vendor
 from csplaybooks.playbooks.demo.work import Work
-from csplaybooks.playbooks.models import Calendar, CalendarDay, Notice
+from csplaybooks.playbooks.invariants import inspect
+from csplaybooks.playbooks.models import Calendar, CalendarDay, Match, Notice, Play
 from csplaybooks.playbooks.pipeline import sweep
 from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.runs import admit_waiting, run_to_the_end
@@ -54,6 +58,10 @@ _STEPS = ((timedelta(days=63), 2 * WEEK), (timedelta(days=7), WEEK), (timedelta(
 _BROUGHT_ALONG_EVERY = 2 * WEEK
 #: The change that says of a database that its accounts are made up.
 _MARK = "sample_company"
+
+
+class NotWhole(Exception):
+    """The story was told, but something in it failed: what came of it is not kept."""
 
 
 class NotTheDemo(Exception):
@@ -84,7 +92,8 @@ def made_at() -> datetime | None:
 def make_company(*, now: datetime, seed: int = SEED, accounts: int = ACCOUNTS) -> Told:
     """Make the sample company, all of it or nothing; the same for the same `now`, `seed` and number of `accounts`.
 
-    `now` is aware of its zone. Pokes nobody. Raises NotTheDemo where there is no room for it.
+    `now` is aware of its zone. Pokes nobody. Raises NotTheDemo where there is no room for it, and NotWhole where work
+    failed on the way, or what was made breaks an invariant.
     """
     with pokes_silenced(), _uncollected(), transaction.atomic():
         _require_empty()
@@ -95,7 +104,20 @@ def make_company(*, now: datetime, seed: int = SEED, accounts: int = ACCOUNTS) -
         set_up(now=now)
         # What is past is told in nobody's mail.
         Notice.objects.update(way=Notice.Way.OFF)
+        _require_whole()
         return Told(accounts, story.telemetry.signals, story.telemetry.readings)
+
+
+def _require_whole() -> None:
+    """Raise NotWhole where work on rows failed, as nobody is there to read it on their pages, or an invariant broke."""
+    for model in (Match, Play):
+        failed = model.objects.filter(Q(attempts__gt=0) | Q(stuck_at__isnull=False)).order_by("pk")
+        if count := failed.count():
+            name = model._meta.verbose_name if count == 1 else model._meta.verbose_name_plural
+            raise NotWhole(f"work on {count:,} {name} failed, the first of them with: {failed[0].last_error}.")
+    if broken := [violation for violation in inspect(limit=1) if violation.count]:
+        first = broken[0]
+        raise NotWhole(f"{len(broken)} invariants do not hold, {first.invariant} among them: {first.says}")
 
 
 def _require_empty() -> None:
@@ -218,8 +240,18 @@ class _Story:
             ]
         )
         calendar_changed(calendar_id=calendar.pk, now=at)
+        self._second_calendar(at)
         self._in_use = True
         self._run_and_work(at)
+
+    def _second_calendar(self, at: datetime) -> None:
+        """One region has hours and public holidays of its own; elsewhere the default calendar counts."""
+        weekdays = [WeekHours(weekday, OPENS * 60, CLOSES * 60) for weekday in range(5)]
+        values = {"key": "apac", "name": "Asia-Pacific", "zone": "Australia/Sydney", "is_default": False}
+        calendar = make_calendar(values=values, week=weekdays, days=(), now=at, actor=None)
+        years = range(at.year, self._now.year + 2)
+        import_holidays(calendar_id=calendar.pk, country="AU", subdivision="NSW", years=years, now=at, actor=None)
+        make_calendar_use(values={"calendar": calendar, "region": "apac"}, now=at, actor=None)
 
     def _run_and_work(self, at: datetime) -> None:
         """A run, what people will do about it, and when the next one is."""

@@ -22,6 +22,8 @@ SIGN_INS = {"csm": "carla", "ae": "andre", "manager": "mona"}
 _CSMS = ("Carla Mendes", "Callum Reid", "Chidi Eze", "Clara Vogel", "Cosmin Popa", "Cybele Laurent")
 #: Whoever left during the story, and handed the accounts over.
 _LEFT = "Cedric Baum"
+#: Who works in a zone of their own, whichever calendar counts.
+_ZONES = {"Cosmin Popa": "Europe/Bucharest"}
 _AES = ("Andre Dubois", "Anika Rao", "Aldo Ferri")
 _MANAGER = "Mona Lindqvist"
 #: The names of all sign-ins of the team; the people who are not in `SIGN_INS` have no password.
@@ -86,7 +88,7 @@ def make_vendor(*, start: datetime, now: datetime) -> Vendor:
     In summer most are away for two weeks, and one CSM is away in the week around `now`.
     """
     manager = _member(_MANAGER, start, leads=True)
-    csms = tuple(_member(name, start, manager=manager) for name in _CSMS)
+    csms = tuple(_member(name, start, manager=manager, zone=_ZONES.get(name, "")) for name in _CSMS)
     leaver = _member(_LEFT, start, manager=manager)
     aes = tuple(_member(name, start, manager=manager, ae=True) for name in _AES)
     desk = TeamMemberFactory(name="Digital desk", desk=True, manager=manager, updated_at=start)

@@ -47,6 +47,7 @@ EVERYTHING = (
     *SYSTEM[len(WEB) :],
     Question("readable_schedules", schedules.readable),
     Question("stalled_clusters", clusters.stalled),
+    Question("undated_clocks", waiting.undated_clocks),
     Question("tray", waiting.tray),
     Question("mail_tray", mails.mail_tray),
     Question("run_errors", waiting.run_errors),

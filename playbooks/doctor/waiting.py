@@ -99,6 +99,23 @@ def clocks(look: Look) -> Iterator[Finding]:
         yield Finding("clocks", Level.RED, seen, f"{FAILING} Mend the calendar that it names.")
 
 
+def undated_clocks(look: Look) -> Iterator[Finding]:
+    """Whether there are promises that their calendar never lets run out; one query, over all clocks."""
+    undated = Clock.objects.filter(state=Clock.State.RUNNING, due_at__isnull=True, is_stale=False)
+    clean = True
+    for name, count in undated.order_by("calendar").values_list("calendar__name").annotate(count=Count("pk")):
+        clean = False
+        promises = "1 promise is" if count == 1 else f"{count} promises are"
+        yield Finding(
+            "undated_clocks",
+            Level.WARN,
+            f"{promises} due at no time: the calendar {name} opens too little within ten years.",
+            "Give it hours in which people work, or say in its uses that another calendar counts for them.",
+        )
+    if clean:
+        yield Finding("undated_clocks", Level.OK, "each promise has its due time")
+
+
 def full_run(look: Look) -> Iterator[Finding]:
     """Whether all accounts are looked at in time; two queries."""
     # A full run of many accounts is a round of parts; the run that asked for it looked at none itself.

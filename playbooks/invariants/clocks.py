@@ -8,12 +8,12 @@ from typing import Any
 
 from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
 
-from csplaybooks.playbooks.business_time import due_at
 from csplaybooks.playbooks.calendar_choice import NoDefaultCalendar
 from csplaybooks.playbooks.clockwork import (
     calendars_of,
     choices_for,
     documents_of,
+    due_if_ever,
     pauses_of,
     promising_version,
     working_calendar,
@@ -166,7 +166,7 @@ def _follows(
     if clock.started_at != began:
         return False
     excused = clock.excused_at is not None
-    due = due_at(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
+    due = due_if_ever(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
     # What happens at the very instant of the due time may come before the watcher or after it.
     if clock.done_at is not None:
         if clock.calendar_id in edited and edited[clock.calendar_id] > clock.done_at:

@@ -11,11 +11,11 @@ from csplaybooks.playbooks.models.calendars import (
 )
 from csplaybooks.playbooks.models.clocks import Clock, ClockEvent
 from csplaybooks.playbooks.models.deliveries import Delivery, MailDraft, Suppression
+from csplaybooks.playbooks.models.handoffs import Handoff
 from csplaybooks.playbooks.models.matches import Match, MatchStep, PlayMatch
 from csplaybooks.playbooks.models.notices import Notice, NoticeSettings
 from csplaybooks.playbooks.models.plays import (
     Credit,
-    Handoff,
     Interval,
     Outcome,
     Pause,

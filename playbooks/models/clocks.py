@@ -32,7 +32,7 @@ class Clock(models.Model):
 
         FIRST_TOUCH = "first_touch", "First touch"
         HANDOFF_ACCEPTED = "handoff_accepted", "Hand-off accepted"
-        CLOSED = "closed", "Closed"
+        CLOSED = "closed", "Close"
 
     class Hours(models.TextChoices):
         """Which time counts."""
@@ -148,7 +148,7 @@ class Clock(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_target_display()} of play {self.play_id}"
+        return f"{self.get_target_display()} of {self.play}"
 
 
 class ClockEventQuerySet(PlayPartQuerySet):

@@ -11,7 +11,8 @@ from csplaybooks.accounts.base import Versioned, VisibleQuerySet
 from csplaybooks.accounts.models import TeamMember
 from csplaybooks.playbooks.models.clocks import ClockEvent
 from csplaybooks.playbooks.models.deliveries import Delivery
-from csplaybooks.playbooks.models.plays import Handoff, Play
+from csplaybooks.playbooks.models.handoffs import Handoff
+from csplaybooks.playbooks.models.plays import Play
 
 
 class MembersOwnQuerySet(VisibleQuerySet):

@@ -123,6 +123,9 @@ class Lease(models.Model):
     mark = models.BigIntegerField(
         null=True, blank=True, help_text="The last run whose news it has looked at; of jobs that follow the runs."
     )
+    reached = models.BigIntegerField(
+        null=True, blank=True, help_text="The last row of that run it has looked at; empty: it has seen them all."
+    )
 
     objects: Any = OperationsQuerySet.as_manager()
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Min
 
+from csplaybooks.playbooks.acts.notices import tell_events
 from csplaybooks.playbooks.clockwork import (
     Promise,
     calendars_of,
@@ -80,7 +81,8 @@ def start_promises(promises: Sequence[Promise], now: datetime) -> list[Clock]:
             breaches.append(finish(clock, touched[clock.play_id], now))
         clock.is_stale = clock.done_at is None
     Clock.objects.bulk_create(clocks)
-    write_unseen(breaches, [promise.play for promise in promises])
+    plays = [promise.play for promise in promises]
+    tell_events(write_unseen(breaches, plays), now=now, plays=plays)
     if any(clock.is_stale for clock in clocks):
         poke("watch_clocks")
     return clocks

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
 
 from csplaybooks.accounts.models import AccountTeam, TeamMember
@@ -27,6 +29,9 @@ from csplaybooks.playbooks.pipeline.letters import (
     render,
     zone_of,
 )
+from csplaybooks.playbooks.pipeline.readers import led_by, unseen_by_reader
+
+logger = logging.getLogger("csplaybooks.mails")
 
 #: The lease of digests: one worker at a time.
 LEASE = "csplaybooks:digests"
@@ -72,14 +77,32 @@ def write_digests(*, now: datetime) -> int:
     """Write the digests that are due, all together; answers how many mails there are to send.
 
     Once for each member and day of theirs, however late, and none for days that were missed. Who has nothing waiting
-    gets no mail. A constant number of queries.
+    gets no mail. A constant number of queries. A member whose digest cannot be written does not stop the others: it is
+    tried again as long as it may be late, and the log says why.
     """
     if not csplaybooks_settings.NOTICES_BY_MAIL or not due_today(now):
         return 0
     with holding(LEASE, now):
         days = due_today(now)
         have_settings((day.member.pk for day in days if settings_of(day.member).pk is None), now)
-        return _write(_claim(days), now) if days else 0
+        return _write(days, now) if days else 0
+
+
+def _write(days: Sequence[Day], now: datetime) -> int:
+    """Write digests, together, or one by one where that fails; answers how many mails there are to send."""
+    try:
+        with transaction.atomic():
+            return _write_together(_claim(days), now)
+    except Exception:
+        logger.exception("%d digests could not be written; trying one by one", len(days))
+    written = 0
+    for day in days:
+        try:
+            with transaction.atomic():
+                written += _write_together(_claim([day]), now)
+        except Exception:
+            logger.exception("the digest of %s could not be written; tried again later", day.member)
+    return written
 
 
 def _claim(days: Sequence[Day]) -> list[Day]:
@@ -97,7 +120,9 @@ def _claim(days: Sequence[Day]) -> list[Day]:
     return claimed
 
 
-def _write(days: Sequence[Day], now: datetime) -> int:
+def _write_together(days: Sequence[Day], now: datetime) -> int:
+    if not days:
+        return 0
     members = {day.member.pk: day.member for day in days}
     missed, due = _promises(days, now)
     untold, unclear = _notices(members)
@@ -194,7 +219,7 @@ def _tray(members: Mapping[int, TeamMember]) -> Lines:
         teams[account_id].add(member_id)
         if role == AccountTeam.Role.CSM:
             with_csm.add(account_id)
-    led = _led_by(managers)
+    led = led_by(managers)
     for play in plays:
         for pk in managers:
             if play.holder_id is not None:
@@ -206,25 +231,9 @@ def _tray(members: Mapping[int, TeamMember]) -> Lines:
     return lines
 
 
-def _led_by(managers: Iterable[int]) -> dict[int, frozenset[int]]:
-    """Of each manager themselves and everybody below; one query, then the tree in memory."""
-    reports: dict[int | None, list[int]] = defaultdict(list)
-    for pk, manager_id in TeamMember.objects.order_by().values_list("pk", "manager"):
-        reports[manager_id].append(pk)
-    led = {}
-    for manager in managers:
-        found, waiting = {manager}, [manager]
-        while waiting:
-            fresh = [pk for pk in reports[waiting.pop()] if pk not in found]
-            found.update(fresh)
-            waiting.extend(fresh)
-        led[manager] = frozenset(found)
-    return led
-
-
 def _notices(members: Mapping[int, TeamMember]) -> tuple[dict[int, list[Notice]], dict[int, list[Notice]]]:
     """The notices of members that wait for the digest, and those whose own mail was given up or may not have come."""
-    rows = Notice.objects.filter(member__in=members).select_related("play").order_by("at", "pk")
+    rows = Notice.objects.filter(member__in=members).select_related("play", "member__user").order_by("at", "pk")
     mine = Delivery.objects.filter(member__in=members)
     # Each by its index: nearly all mails ever sent are neither.
     lost = [
@@ -233,10 +242,15 @@ def _notices(members: Mapping[int, TeamMember]) -> tuple[dict[int, list[Notice]]
     ]
     untold: dict[int, list[Notice]] = defaultdict(list)
     unclear: dict[int, list[Notice]] = defaultdict(list)
-    for notice in rows.filter(way=Notice.Way.DIGEST, delivery__isnull=True):
-        untold[notice.member_id].append(notice)
-    for notice in rows.filter(delivery__in=lost):
-        unclear[notice.member_id].append(notice)
+    waiting = list(rows.filter(way=Notice.Way.DIGEST, delivery__isnull=True))
+    given_up = list(rows.filter(delivery__in=lost))
+    unseen = unseen_by_reader([*waiting, *given_up])
+    for found, by_member in ((waiting, untold), (given_up, unclear)):
+        for notice in found:
+            if notice.pk not in unseen:
+                by_member[notice.member_id].append(notice)
+    if gone := [notice.pk for notice in waiting if notice.pk in unseen]:
+        Notice.objects.filter(pk__in=gone).update(way=Notice.Way.OFF)
     return untold, unclear
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Exists, Max, Min, OuterRef
+from django.db.models import Exists, Max, Min, OuterRef, Q
 
 from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.acts.touches import Contact, log_contacts, members_by_email, take_back_contacts
@@ -32,11 +32,14 @@ from csplaybooks.signals.models import IntakeBatch, Signal
 
 logger = logging.getLogger("csplaybooks.pipeline")
 
-#: The lease of this worker; its mark is the last run whose news it has looked at.
+#: The lease of this worker; its mark is the last run whose news it has looked at, as far as it has `reached`.
 LEASE = "csplaybooks:contacts"
 
-#: So many signals are looked at together.
+#: So many signals are looked at in one transaction, of those that may be contacts or take one back.
 BATCH = 500
+
+#: The types of signals that may be contacts.
+_HEARD = (*CONTACT_TYPES, SHOWN_TYPE)
 
 #: The most characters of a note that a signal brings.
 MOST_NOTE = 2_000
@@ -46,7 +49,7 @@ def hear_signals(*, now: datetime) -> int:
     """Look at the signals that runs have claimed since the last time; answers how many contacts and steps they were of.
 
     Safe twice, at once and after kill -9: the mark moves on in the transaction that writes, and a signal is a contact
-    of a play once.
+    of a play once. However much one run has claimed, each transaction looks at a part of it.
     """
     heard = 0
     while (more := _hear_next(now)) is not None:
@@ -55,42 +58,60 @@ def hear_signals(*, now: datetime) -> int:
 
 
 def _hear_next(now: datetime) -> int | None:
-    """Look at what the next run has claimed; None where nothing is left, or somebody else is at it.
+    """Look at the next part of what a run has claimed; None where nothing is left, or somebody else is at it.
 
-    One run in each transaction: whoever is ended in the middle of many leaves what was heard by then.
+    One part of one run in each transaction: whoever is ended in the middle of many leaves what was heard by then.
     """
     newest = Run.objects.aggregate(newest=Max("pk"))["newest"]
     # Asked before the lease, so that a look with nothing to do takes no lock.
-    if newest is None or Lease.objects.filter(name=LEASE, mark__gte=newest).exists():
+    if newest is None or Lease.objects.filter(name=LEASE, mark__gte=newest, reached__isnull=True).exists():
         return None
     with holding(LEASE, now, wait=False) as lease:
-        if lease is None or (lease.mark is not None and lease.mark >= newest):
+        if lease is None or (lease.mark is not None and lease.mark >= newest and lease.reached is None):
             return None
-        batches = IntakeBatch.objects.filter(kind=IntakeBatch.Kind.SIGNALS, seen_by_run__lte=newest)
-        if lease.mark is not None:
-            batches = batches.filter(seen_by_run__gt=lease.mark)
-        first = batches.aggregate(first=Min("seen_by_run"))["first"]
-        heard = 0 if first is None else _hear(batches.filter(seen_by_run=first), now)
-        Lease.objects.filter(pk=lease.pk).update(mark=newest if first is None else first)
+        batches = IntakeBatch.objects.filter(kind=IntakeBatch.Kind.SIGNALS)
+        run = _next_run(batches, lease, newest)
+        if run is None:
+            Lease.objects.filter(pk=lease.pk).update(mark=newest, reached=None)
+            return 0
+        news = Signal.objects.filter(batch__in=batches.filter(seen_by_run=run).values("pk")).order_by()
+        if lease.reached is not None:
+            news = news.filter(pk__gt=lease.reached)
+        reached = _end_of_part(news)
+        heard = _hear(news if reached is None else news.filter(pk__lte=reached), now)
+        Lease.objects.filter(pk=lease.pk).update(mark=run, reached=reached)
     return heard
 
 
-def _hear(batches: Any, now: datetime) -> int:
+def _next_run(batches: Any, lease: Lease, newest: int) -> int | None:
+    """The run to go on with: that of which a part is left, or else the next with news, up to the newest."""
+    if lease.reached is not None:
+        return lease.mark
+    claimed = batches.filter(seen_by_run__lte=newest)
+    if lease.mark is not None:
+        claimed = claimed.filter(seen_by_run__gt=lease.mark)
+    first: int | None = claimed.aggregate(first=Min("seen_by_run"))["first"]
+    return first
+
+
+def _end_of_part(news: Any) -> int | None:
+    """The last signal of the next part; None where it is the last part."""
+    said = news.filter(Q(type__key__in=_HEARD) | Q(corrects__isnull=False)).order_by("pk").values_list("pk", flat=True)
+    ends = list(said[BATCH - 1 : BATCH + 1])
+    return ends[0] if len(ends) == 2 else None
+
+
+def _hear(news: Any, now: datetime) -> int:
     earliest = Play.objects.open().order_by("opened_at").values_list("opened_at", flat=True).first()
-    news = Signal.objects.filter(batch__in=batches.values("pk")).order_by()
     heard = _take_back(news, now)
     if earliest is None:
         return heard
     told = news.filter(occurred_at__gte=earliest)
     heard += look_again(_steps_told_of(told))
-    contacts = told.effective_at(None).filter(type__key__in=[*CONTACT_TYPES, SHOWN_TYPE])
+    contacts = told.effective_at(None).filter(type__key__in=_HEARD)
     # Most accounts have no play to which anything could belong.
     contacts = contacts.filter(account__in=Play.objects.values("account")).select_related("type", "source")
-    after = 0
-    while rows := list(contacts.filter(pk__gt=after).order_by("pk")[:BATCH]):
-        after = rows[-1].pk
-        heard += _log(rows, now)
-    return heard
+    return heard + _log(list(contacts.order_by("pk")), now)
 
 
 def _take_back(news: Any, now: datetime) -> int:
@@ -120,6 +141,7 @@ def _log(signals: Sequence[Signal], now: datetime) -> int:
     try:
         with transaction.atomic():
             return _count(log_contacts(contacts=contacts, now=now))
+    # Whatever is wrong with one of them, the others are contacts all the same.
     except Exception:
         logger.exception("%d contacts told by signals could not be written; trying one by one", len(contacts))
     written = 0
@@ -127,6 +149,7 @@ def _log(signals: Sequence[Signal], now: datetime) -> int:
         try:
             with transaction.atomic():
                 written += _count(log_contacts(contacts=[contact], now=now))
+        # The log names the signal; whoever mends it may log the contact by hand.
         except Exception:
             logger.exception("the contact of signal %s could not be written", contact.signal_id)
     return written

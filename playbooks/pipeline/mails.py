@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Q
 
 from csplaybooks.accounts.models import TeamMember
-from csplaybooks.playbooks.acts.deliveries import Outgoing, queue_deliveries
+from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.playbooks.acts.deliveries import Outgoing, call_off_team_mails, queue_deliveries
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.models import Delivery, Notice, Stage
 from csplaybooks.playbooks.pipeline.letters import (
@@ -22,6 +25,9 @@ from csplaybooks.playbooks.pipeline.letters import (
     render,
     why_it_fired,
 )
+from csplaybooks.playbooks.pipeline.readers import unseen_by_reader
+
+logger = logging.getLogger("csplaybooks.mails")
 
 #: The lease of writing mails: one worker at a time, so that what came together stands in one mail.
 LEASE = "csplaybooks:mails"
@@ -54,32 +60,81 @@ def unwritten(now: datetime) -> Any:
     return Notice.objects.filter(~unclocked, way=Notice.Way.NOW, delivery__isnull=True)
 
 
+def stop_team_mails(*, now: datetime) -> int:
+    """Where the site's team is not told by mail any more: what waits is told on the page of notices alone.
+
+    So nothing comes in a heap when mail is switched on again. Answers how many notices and mails there were.
+    """
+    stopped = 0
+    waiting = Notice.objects.filter(way__in=[Notice.Way.NOW, Notice.Way.DIGEST], delivery__isnull=True)
+    if waiting.exists():
+        stopped += waiting.update(way=Notice.Way.OFF)
+    while called_off := call_off_team_mails(now=now):
+        stopped += called_off
+    return stopped
+
+
 def write_mails(*, now: datetime) -> int:
-    """Write the mails of notices that are to be told at once; answers of how many notices. Each stands in one mail."""
+    """Write the mails of notices that are to be told at once; answers of how many notices. Each stands in one mail.
+
+    None where `NOTICES_BY_MAIL` is off. A member whose mail cannot be written does not stop the others: theirs waits
+    for the next call, and the log says why.
+    """
+    if not csplaybooks_settings.NOTICES_BY_MAIL:
+        return 0
     written = 0
-    while unwritten(now).exists():
+    failing: set[int] = set()
+    while (waiting := unwritten(now).exclude(member__in=failing)).exists():
         with holding(LEASE, now):
-            taken = _write(now)
-        written += taken
-        if taken < BATCH:
+            notices = _read(waiting)
+            failing |= _write(notices, now)
+        written += sum(notice.member_id not in failing for notice in notices)
+        if len(notices) < BATCH:
             break
     return written
 
 
-def _write(now: datetime) -> int:
-    rows = unwritten(now).select_related(
+def _read(waiting: Any) -> list[Notice]:
+    rows = waiting.select_related(
         "member__user",
         "play__account",
         "play__playbook",
         "event__clock",
         "handoff__clock",
     )
-    notices = list(rows.defer("play__playbook__draft", "play__amount_working").order_by("pk")[:BATCH])
+    return list(rows.defer("play__playbook__draft", "play__amount_working").order_by("pk")[:BATCH])
+
+
+def _write(notices: Sequence[Notice], now: datetime) -> set[int]:
+    """Write the mails of notices, together, or member by member where that fails; answers whose could not be."""
+    try:
+        with transaction.atomic():
+            _write_together(notices, now)
+    except Exception:
+        logger.exception("the mails of %d notices could not be written; trying member by member", len(notices))
+    else:
+        return set()
+    failing = set()
+    by_member: dict[int, list[Notice]] = defaultdict(list)
+    for notice in notices:
+        by_member[notice.member_id].append(notice)
+    for member_id, mine in by_member.items():
+        try:
+            with transaction.atomic():
+                _write_together(mine, now)
+        except Exception:
+            logger.exception("%d notices of %s could not be written; tried again later", len(mine), mine[0].member)
+            failing.add(member_id)
+    return failing
+
+
+def _write_together(notices: Sequence[Notice], now: datetime) -> None:
+    unseen = unseen_by_reader(notices)
     groups: dict[tuple[int, str], list[Notice]] = defaultdict(list)
     for notice in notices:
-        if notice.member.is_active and notice.member.email:
+        if notice.member.is_active and notice.member.email and notice.pk not in unseen:
             groups[notice.member_id, notice.kind].append(notice)
-    # Whoever has left since, or has no address any more, is not written to.
+    # Whoever has left since, has no address or does not see the play any more, is not written to.
     mailed = {notice.pk for group in groups.values() for notice in group}
     if gone := [notice.pk for notice in notices if notice.pk not in mailed]:
         Notice.objects.filter(pk__in=gone).update(way=Notice.Way.OFF)
@@ -90,7 +145,6 @@ def _write(now: datetime) -> int:
         for notice in group:
             notice.delivery = deliveries[_key(group)]
     Notice.objects.bulk_update([notice for group in groups.values() for notice in group], ["delivery"], batch_size=500)
-    return len(notices)
 
 
 def _key(group: Sequence[Notice]) -> str:

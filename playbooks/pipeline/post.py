@@ -56,6 +56,7 @@ class Post:
         try:
             # From Django 6.1 on a site may name its mailers.
             self._backend: Any = mail.get_connection() if mailers is None else mailers["default"]
+        # A backend of the site's own may raise anything.
         except Exception as error:
             raise OutOfReach(in_words(error)) from error
         if isinstance(self._backend, SmtpBackend):
@@ -69,6 +70,7 @@ class Post:
                 # Servers end a connection after some time, or some mails. Found out before a mail is under way.
                 self.close()
             self._backend.open()
+        # Sockets, TLS, the server's refusals, a backend of the site's own: each has errors of its own.
         except Exception as error:
             raise OutOfReach(in_words(error)) from error
 
@@ -83,6 +85,7 @@ class Post:
         """Hand over one mail. Never raises: whatever happens is an answer."""
         try:
             sent = self._backend.send_messages([_message(delivery)])
+        # An error that were let through would leave the mail neither sent nor given back.
         except Exception as error:
             logger.warning("mail %s was not sent", delivery.key, exc_info=True)
             return Answer(_fate_of(error), in_words(error))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from django.db import transaction
 
 from csplaybooks.accounts.acts.record import write_timeline
 from csplaybooks.conf import csplaybooks_settings
-from csplaybooks.playbooks.acts.deliveries import lines_of, tell_drafts
+from csplaybooks.playbooks.acts.deliveries import SWITCHED_OFF, lines_of, tell_drafts
 from csplaybooks.playbooks.models import Delivery
 from csplaybooks.playbooks.pipeline.post import Answer, Fate, OutOfReach, Post
 from csplaybooks.playbooks.pipeline.queue import claim
@@ -50,13 +50,16 @@ def is_anything_to_send(now: datetime) -> bool:
     return bool(queued().workable_at(now).exists() or of_the_dead(now).exists())
 
 
-def send_deliveries(*, now: datetime, limit: int = 200) -> int:
+def send_deliveries(*, now: datetime, limit: int = 200, clock: Callable[[], datetime] | None = None) -> int:
     """Send up to `limit` queued mails, the oldest first; answers how many went.
 
     Not to be called in a transaction. What was not taken is tried again, each time after a longer wait, and after
-    `MAX_ATTEMPTS` stands in the tray; what was refused for good stands there at once. Where the mail server cannot be
-    reached nothing is claimed, and all wait.
+    `MAX_ATTEMPTS` stands in the tray; what was refused for good stands there at once, and of a mail to a customer goes
+    back to whoever wrote it. Where the mail server cannot be reached nothing is claimed, and all wait.
+
+    `clock` tells the moment at which each mail is handed over; without it that is `now` for all of them.
     """
+    clock = clock or (lambda: now)
     give_up_on_the_dead(now)
     if not queued().workable_at(now).exists():
         return 0
@@ -71,12 +74,14 @@ def send_deliveries(*, now: datetime, limit: int = 200) -> int:
             if time.monotonic() >= end:
                 break
             post.connect()
-            delivery = _take_next(now)
+            # One may wait for its next try, or be taken, later than the first of them.
+            delivery = _take_next(max(clock(), now))
             if delivery is None:
                 break
             if delivery.state == Delivery.State.SENDING:
                 answer = post.send(delivery)
-                _finish(delivery, answer, now)
+                # Clocks of machines differ: nothing goes before it was queued.
+                _finish(delivery, answer, max(clock(), delivery.queued_at))
                 sent += answer.fate == Fate.SENT
     except OutOfReach as error:
         _note(error, now)
@@ -112,6 +117,9 @@ def _take_next(now: datetime) -> Delivery | None:
         elif delivery.member is not None and not delivery.member.is_active:
             delivery.state = Delivery.State.CANCELLED
             delivery.last_error = f"{delivery.member} has left."
+        elif delivery.kind != Delivery.Kind.DRAFT and not csplaybooks_settings.NOTICES_BY_MAIL:
+            delivery.state = Delivery.State.CANCELLED
+            delivery.last_error = SWITCHED_OFF
         else:
             delivery.state = Delivery.State.SENDING
             delivery.attempts += 1
@@ -131,6 +139,9 @@ def _finish(delivery: Delivery, answer: Answer, now: datetime) -> None:
             delivery.state, delivery.sent_at, delivery.next_try_at = Delivery.State.SENT, now, None
         case Fate.UNCLEAR:
             delivery.state = Delivery.State.UNCLEAR
+        case Fate.REFUSED if delivery.kind == Delivery.Kind.DRAFT:
+            # Whoever wrote it writes to another address, or skips the step: nobody is to send this one again as well.
+            delivery.state, delivery.next_try_at = Delivery.State.CANCELLED, None
         case Fate.REFUSED:
             delivery.state, delivery.stuck_at = Delivery.State.QUEUED, now
         case Fate.LATER:
@@ -145,6 +156,8 @@ def _finish(delivery: Delivery, answer: Answer, now: datetime) -> None:
         )
         if not done:
             logger.warning("mail %s was put back by a person while it was sent: %s", delivery.key, answer.fate.value)
+        elif answer.fate == Fate.REFUSED:
+            _tell([delivery], now, _refused)
         elif answer.fate != Fate.LATER or delivery.stuck_at is not None:
             _tell([delivery], now)
 
@@ -160,12 +173,6 @@ def _note(error: OutOfReach, now: datetime) -> None:
     queued().filter(pk=first).update(last_error=str(error)[:500])
 
 
-def _tell(deliveries: Sequence[Delivery], now: datetime) -> None:
-    """Tell on the timelines of their plays what became of mails, and their drafts. A constant number of queries."""
-    write_timeline(lines_of(deliveries, _said, now))
-    tell_drafts(deliveries, now)
-
-
 def _said(delivery: Delivery) -> tuple[str, str]:
     """The kind of line, and how it begins."""
     match Delivery.State(delivery.state):
@@ -177,4 +184,14 @@ def _said(delivery: Delivery) -> tuple[str, str]:
             return "mail_suppressed", "Mail not sent, the address is suppressed"
         case Delivery.State.CANCELLED:
             return "mail_cancelled", "Mail not sent"
+    return _refused(delivery)
+
+
+def _refused(delivery: Delivery) -> tuple[str, str]:
     return "mail_failed", f"Mail could not be sent ({delivery.last_error})"
+
+
+def _tell(deliveries: Sequence[Delivery], now: datetime, said: Callable[[Delivery], tuple[str, str]] = _said) -> None:
+    """Tell on the timelines of their plays what became of mails, and their drafts. A constant number of queries."""
+    write_timeline(lines_of(deliveries, said, now))
+    tell_drafts(deliveries, now)

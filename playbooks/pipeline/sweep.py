@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from csplaybooks.conf import company_time_zone
+from csplaybooks.conf import company_time_zone, csplaybooks_settings
 from csplaybooks.playbooks.acts.handoffs import lapse_offers
 from csplaybooks.playbooks.acts.moving import Answers, lock_clocks
 from csplaybooks.playbooks.acts.plays import close_plays, resume_plays
@@ -21,7 +21,7 @@ from csplaybooks.playbooks.people import lock_team
 from csplaybooks.playbooks.pipeline import watcher
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.hearing import hear_signals
-from csplaybooks.playbooks.pipeline.mails import unwritten, write_mails
+from csplaybooks.playbooks.pipeline.mails import stop_team_mails, unwritten, write_mails
 from csplaybooks.playbooks.pipeline.opening import open_plays
 from csplaybooks.playbooks.pipeline.owners import assign_owners
 from csplaybooks.playbooks.pipeline.queue import work_off
@@ -176,6 +176,8 @@ def have_mail_sent(*, now: datetime) -> int:
 
     Sending itself is for a task of its own: a mail server may take all the time that a task has.
     """
+    if not csplaybooks_settings.NOTICES_BY_MAIL:
+        stop_team_mails(now=now)
     written = write_mails(now=now)
     if is_anything_to_send(now):
         poke("deliver")

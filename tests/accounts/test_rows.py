@@ -209,7 +209,7 @@ def test_nobody_is_led_by_whom_they_lead() -> None:
         said = refused(
             lambda above=above: change_member(member_id=chief.pk, values={"manager": above}, now=NOW, actor=None)
         )
-        assert said == {"manager": [f"{above} is led by Chief, directly or over others."]}
+        assert said == {"manager": [f"{above} is led by Chief, directly or over others: that would be a circle."]}
     assert change_member(member_id=member.pk, values={"manager": chief}, now=NOW, actor=None).manager == chief
 
 

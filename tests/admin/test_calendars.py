@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from csplaybooks.accounts.factories import TeamMemberFactory
+from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
 from csplaybooks.accounts.models import TeamMember, TimelineEntry
 from csplaybooks.admin_base import LOST_UPDATE
 from csplaybooks.playbooks.factories import CalendarFactory, CalendarUseFactory, ClockFactory, HolidayImportFactory
@@ -55,10 +55,26 @@ def test_faults_of_a_use_stand_on_its_fields(boss):
     other = TeamMemberFactory().pk
     assert one in faults(send(boss, add, **office, member=other, region="apac")).values()
     [taken] = faults(send(boss, add, **office, member=use.member.pk))["member"]
-    assert "already" in taken
-    CalendarUseFactory(member=None, region="EMEA")
-    assert faults(send(boss, add, **office, region="emea"))["region"] == ["The region EMEA has a calendar already."]
+    assert taken == f"Carla has a calendar already: {use.calendar}."
+    said = f"The region EMEA has a calendar already: {CalendarUseFactory(member=None, region='EMEA').calendar}."
+    for region in ("emea", "EMEA"):
+        assert faults(send(boss, add, **office, region=region))["region"] == [said]
+    nobody = TeamMemberFactory(name="Nele")
+    said = "Nele is no manager and leads nobody: name them as the member."
+    assert faults(send(boss, add, **office, team=nobody.pk))["team"] == [said]
     assert CalendarUse.objects.count() == 2
+
+
+def test_a_region_that_no_account_has_is_told_and_saved(boss):
+    AccountFactory(facts__region="emea")
+    office = CalendarFactory()
+    answer = send(boss, url(CalendarUse, "add"), calendar=office.pk, region="EMAE")
+    said = "No account is of the region EMAE: this counts for none until one is."
+    assert said in told(answer)
+    use = CalendarUse.objects.get()
+    answer = send(boss, url(CalendarUse, "change", use.pk), region="EMEA")
+    assert not any("No account" in each for each in told(answer))
+    assert CalendarUse.objects.get().region == "EMEA"
 
 
 def test_zone_of_a_member_stands_on_their_form(boss):
@@ -81,7 +97,10 @@ def test_holidays_are_imported_from_the_page_of_a_calendar(boss):
     answer = send(boss, add, country="de", subdivision="by", years="2026-2027")
     assert answer.status_code == 302
     assert [str(row) for row in HolidayImport.objects.order_by("year")] == ["DE-BY 2026", "DE-BY 2027"]
-    assert any("on one of which what was entered by hand counts." in said for said in told(answer))
+    assert answer.headers["Location"] == url(HolidayImport, "changelist")
+    [said] = told(answer)
+    assert said.startswith("Office hours: holidays of DE-BY 2026, 2027 imported from holidays ")
+    assert "on one of which what was entered by hand counts." in said
     # On the calendar's form stands what people entered; what was imported stands beside it, to look at.
     page = boss.get(url(Calendar, "change", office.pk))
     assert page.content.decode().count(">DE-BY 2026</a>") == 1
@@ -96,7 +115,8 @@ def test_holidays_are_imported_from_the_page_of_a_calendar(boss):
 @pytest.mark.parametrize(
     ("values", "field", "said"),
     [
-        ({"country": "XX"}, "country", "There are: AD, AE,"),
+        ({"country": "XX"}, "country", "such as DE or US."),
+        ({"country": "United Kingdom"}, "country", "Write GB (United Kingdom)"),
         ({"subdivision": "ZZ"}, "subdivision", "There are: BB, BE,"),
         ({"years": "1066"}, "years", "No public holidays of DE are known in 1066."),
         ({"years": "soon"}, "years", "'soon' is no year: write 2026, or 2026-2028."),

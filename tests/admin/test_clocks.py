@@ -7,11 +7,19 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.roles import Role
-from csplaybooks.playbooks.factories import CalendarFactory, PlaybookFactory, PlaybookVersionFactory, PlayFactory
-from csplaybooks.playbooks.models import Clock, Play, Playbook
+from csplaybooks.playbooks.factories import (
+    CalendarFactory,
+    ClockFactory,
+    PlaybookFactory,
+    PlaybookVersionFactory,
+    PlayFactory,
+)
+from csplaybooks.playbooks.models import Clock, ClockEvent, Play, Playbook
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.sweep import watch_all
 from csplaybooks.playbooks.roles import COLUMNS, RIGHTS
@@ -60,6 +68,27 @@ def excused() -> list[tuple[str, str]]:
     """Who excused what, and why."""
     rows = Clock.objects.exclude(excused_at=None).order_by("pk")
     return [(clock.excused_by.get_username(), clock.excuse_reason) for clock in rows]
+
+
+def test_a_promise_is_called_by_what_is_promised_and_of_which_play(plays: list[Play]) -> None:
+    clock = Clock(play=plays[0], target=Clock.Target.CLOSED)
+    assert str(clock) == f"Close of K at {plays[0].account}"
+
+
+def test_names_of_promises_take_no_queries_of_their_own(plays: list[Play], boss: Any) -> None:
+    pages = (url(Clock, "changelist"), url(ClockEvent, "changelist"), url(Play, "change", plays[0].pk))
+    counts = []
+    for more in (0, 6):
+        for number in range(more):
+            ClockFactory(play=PlayFactory(), due_at=NOW)
+            clock = ClockFactory(play=plays[0], number=10 + number, due_at=NOW)
+            ClockEvent.objects.create(clock=clock, kind=ClockEvent.Kind.WARNED, level=50, due_at=NOW, noticed_at=NOW)
+        for page in pages:
+            boss.get(page)
+            with CaptureQueriesContext(connection) as queries:
+                assert boss.get(page).status_code == 200
+            counts.append(len(queries))
+    assert counts[:3] == counts[3:]
 
 
 def test_a_manager_excuses_with_a_reason(plays: list[Play], manager: Any, signed_in: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -83,6 +84,19 @@ def test_page_tells_everything_and_changes_nothing(boss):
     assert 'name="reason"' not in text
     assert all(not inline.formset.extra_forms for inline in response.context["inline_admin_formsets"])
     assert boss.post(url(Play, "change", play.pk), {"reason": "Mine"}).status_code == 403
+
+
+def test_page_tells_of_work_where_there_is_something_to_say(boss):
+    def groups(**values: Any) -> list[Any]:
+        Play.objects.update(**values)
+        shown = boss.get(url(Play, "change", play.pk)).context["adminform"]
+        return [name for name, _ in shown.fieldsets]
+
+    play = PlayFactory()
+    assert "Work" not in groups()
+    assert "Work" in groups(tray_at=NOW)
+    assert "Work" in groups(tray_at=None, attempts=1, last_error="RuntimeError: no")
+    assert "Work" not in groups(attempts=0, last_error="")
 
 
 def test_page_has_a_button_for_each_act_that_is_possible(boss):

@@ -24,8 +24,9 @@ from csplaybooks.playbooks.factories import (
     PlaybookFactory,
     PlaybookVersionFactory,
     PlayFactory,
+    PlayStepFactory,
 )
-from csplaybooks.playbooks.models import Clock, Outcome, Play, Route, Stage, State
+from csplaybooks.playbooks.models import Clock, Outcome, Play, PlayStep, Route, Stage, State
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 URL = "/api/v1/plays/"
@@ -81,6 +82,9 @@ def test_play_is_told_whole(token: Any) -> None:
         expected_amount_minor=123_456,
     )
     ClockFactory(play=play, due_at=NOW + timedelta(hours=8))
+    PlayStepFactory(play=play, state=PlayStep.State.DONE, done_at=NOW)
+    PlayStepFactory(play=play, number=2, kind=PlayStep.Kind.TASK, text="Call Ann.", began_at=NOW)
+    PlayStepFactory(play=play, number=3, state=PlayStep.State.WAITING, began_at=None)
     answer = get(token, "?account=acme").json()
     assert answer == {
         "next": None,
@@ -115,13 +119,20 @@ def test_play_is_told_whole(token: Any) -> None:
                         "state": "running",
                     }
                 ],
+                "current_step": {
+                    "number": 2,
+                    "kind": "task",
+                    "text": "Call Ann.",
+                    "began_at": "2026-11-22T12:00:00Z",
+                    "due_at": None,
+                },
                 "outcome": None,
                 "outcome_reason": "",
                 "opened_at": "2025-01-06T09:00:00Z",
                 "closed_at": None,
                 "updated_at": "2025-01-06T09:00:00Z",
                 "version": 1,
-                "can": ["touch", "accept", "refuse", "take_back"],
+                "can": ["touch", "accept", "refuse", "take_back", "step", "skip_step"],
             }
         ],
     }
@@ -131,8 +142,8 @@ def test_play_is_told_whole(token: Any) -> None:
 def test_play_without_what_may_be_missing(token: Any) -> None:
     PlayFactory(unowned=True)
     (play,) = get(token).json()["results"]
-    missing = ("owner", "holder", "product", "expected_amount", "outcome", "closed_at")
-    assert [play[name] for name in missing] == [None] * 6
+    missing = ("owner", "holder", "product", "expected_amount", "current_step", "outcome", "closed_at")
+    assert [play[name] for name in missing] == [None] * 7
     assert play["clocks"] == []
 
 
@@ -284,5 +295,5 @@ def test_number_of_queries(token: Any, count: int, django_assert_num_queries: An
     for _ in range(count):
         ClockFactory(play=PlayFactory(owner=owner, recipe=recipe))
     # The token, the plays with all they name, identities of their accounts, clocks.
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         assert len(ids(get(token, "?page_size=100"))) == count

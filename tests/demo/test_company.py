@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import authenticate, get_user_model
+from django.core.management import CommandError
 from django.db import transaction
 
 from csplaybooks.accounts.factories import AccountFactory, ProductFactory, TeamMemberFactory, UserFactory
@@ -27,9 +29,14 @@ from csplaybooks.accounts.models import (
     TeamMember,
     TimelineEntry,
 )
-from csplaybooks.playbooks.demo.company import NotTheDemo, made_at, make_company
+from csplaybooks.playbooks import invariants
+from csplaybooks.playbooks.demo import company
+from csplaybooks.playbooks.demo.company import NotTheDemo, NotWhole, made_at, make_company
 from csplaybooks.playbooks.demo.sign_ins import renew_sign_ins, renew_token
+from csplaybooks.playbooks.invariants.registry import by_query
+from csplaybooks.playbooks.management.commands.csplaybooks_demo import Command
 from csplaybooks.playbooks.models import (
+    CalendarUse,
     Clock,
     Credit,
     Interval,
@@ -38,6 +45,7 @@ from csplaybooks.playbooks.models import (
     Run,
     Touch,
 )
+from csplaybooks.playbooks.pipeline import owners
 from csplaybooks.playbooks.pipeline.sweep import work
 from csplaybooks.playbooks.runs import run_triggers
 from csplaybooks.signals.intake import take_in_signals
@@ -156,6 +164,53 @@ def test_what_others_have_made_is_left_alone(db, make: Callable[[], Any], named:
     with pytest.raises(NotTheDemo, match=f"this database holds {named}"):
         make_company(now=NOW, accounts=2)
     assert not Signal.objects.exists()
+
+
+def test_what_failed_on_the_way_is_told_and_nothing_is_kept(db, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("nobody there")
+
+    monkeypatch.setattr(owners, "give", broken)
+    with (
+        transaction.atomic(),
+        pytest.raises(NotWhole, match=r"work on \d+ plays failed, .*: RuntimeError: nobody there"),
+    ):
+        make_company(now=NOW, accounts=12)
+    assert made_at() is None
+    assert not Play.objects.exists()
+
+
+def test_what_does_not_hold_is_told_too(db, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobodys() -> Any:
+        return Account.objects.all()
+
+    monkeypatch.setattr(invariants, "INVARIANTS", (by_query("no_accounts", "There are no accounts.", nobodys),))
+    with pytest.raises(NotWhole, match="1 invariants do not hold, no_accounts among them: There are no accounts"):
+        make_company(now=NOW, accounts=2)
+
+
+def test_the_command_ends_with_it(db, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(**kwargs: Any) -> None:
+        raise NotWhole("work on 3 plays failed.")
+
+    # It lowers what is logged; this puts it back.
+    caplog.set_level(logging.WARNING, logger="csplaybooks")
+    monkeypatch.setattr(f"{Command.__module__}.call_command", lambda *args, **kwargs: None)
+    monkeypatch.setattr(company, "make_company", fails)
+    with pytest.raises(CommandError, match=r"was not made: work on 3 plays failed\. Nothing of it is kept"):
+        Command()._prepare({"fresh": False, "seed": None, "accounts": None})
+
+
+def test_a_region_and_a_member_have_hours_of_their_own(db) -> None:
+    make_company(now=NOW, accounts=2)
+    use = CalendarUse.objects.get()
+    assert (use.region, use.calendar.zone, use.calendar.is_default) == ("apac", "Australia/Sydney", False)
+    years = range((NOW - timedelta(days=364)).year, NOW.year + 2)
+    assert list(use.calendar.imports.order_by("year").values_list("year", flat=True)) == list(years)
+    assert use.calendar.days.filter(imported__year=NOW.year, name="Australia Day").exists()
+    assert list(TeamMember.objects.exclude(zone="").values_list("name", "zone")) == [
+        ("Cosmin Popa", "Europe/Bucharest")
+    ]
 
 
 def test_each_start_has_its_own_passwords_and_token(db) -> None:

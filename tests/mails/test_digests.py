@@ -9,6 +9,8 @@ import pytest
 
 from csplaybooks.accounts.factories import AccountFactory, AccountTeamFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import TeamMember
+from csplaybooks.playbooks.doctor.findings import Look
+from csplaybooks.playbooks.doctor.mails import mail_tray
 from csplaybooks.playbooks.factories import (
     CalendarFactory,
     ClockFactory,
@@ -20,6 +22,7 @@ from csplaybooks.playbooks.factories import (
     PlayFactory,
 )
 from csplaybooks.playbooks.models import Delivery, Notice, NoticeSettings, Play
+from csplaybooks.playbooks.pipeline import digests
 from csplaybooks.playbooks.pipeline.digests import due_today, write_digests
 from csplaybooks.playbooks.pipeline.sender import send_deliveries
 from tests.at_once import at_once
@@ -306,3 +309,38 @@ def test_killed_at_every_point_each_mail_is_written_once(carla):
     assert die_everywhere("tests.mails.killing.write_mails", now=NOW) > 3
     assert Delivery.objects.count() == 1
     assert set(Notice.objects.values_list("delivery", flat=True)) == {Delivery.objects.get().pk}
+
+
+def test_a_digest_that_cannot_be_written_does_not_stop_the_others(carla, monkeypatch, caplog):
+    eve = TeamMemberFactory(name="Eve")
+    for member in (carla, eve):
+        something_for(member)
+    real = digests._mail
+
+    def failing(day: Any, parts: Any) -> Any:
+        if day.member == carla:
+            raise ValueError("words of long ago")
+        return real(day, parts)
+
+    monkeypatch.setattr(digests, "_mail", failing)
+    assert write_digests(now=at("2026-11-16T08:00")) == 1
+    assert Delivery.objects.get().member == eve
+    assert "the digest of Carla could not be written; tried again later" in caplog.text
+    assert [found.seen for found in mail_tray(Look(at("2026-11-16T08:00")))] == ["no mail failed"]
+    assert [found.seen for found in mail_tray(Look(at("2026-11-16T09:00")))] == [
+        "The digest of 1 member (Carla) could not be written, and is tried again."
+    ]
+    monkeypatch.setattr(digests, "_mail", real)
+    assert write_digests(now=at("2026-11-16T08:01")) == 1
+    assert set(Delivery.objects.values_list("member", flat=True)) == {carla.pk, eve.pk}
+
+
+def test_what_a_reader_does_not_see_any_more_stands_in_no_digest(carla):
+    something_for(carla)
+    notice = something_for(carla, play__account=AccountFactory(csm=TeamMemberFactory()))
+    Play.objects.filter(pk=notice.play_id).update(owner=TeamMemberFactory(), holder=TeamMemberFactory())
+    Notice.objects.filter(pk=notice.pk).update(text="It was theirs")
+    assert write_digests(now=at("2026-11-16T08:00")) == 1
+    assert lines("What happened") == ["It happened"]
+    notice.refresh_from_db()
+    assert notice.way == "off"

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import TeamMember
-from csplaybooks.playbooks.acts.handoffs import lapse_offers, offer_plays, refuse_plays, take_back_plays
+from csplaybooks.playbooks.acts.handoffs import accept_plays, lapse_offers, offer_plays, refuse_plays, take_back_plays
 from csplaybooks.playbooks.acts.notices import tell_assigned, tell_events
 from csplaybooks.playbooks.acts.plays import assign_plays, log_touch
 from csplaybooks.playbooks.factories import (
@@ -20,6 +20,8 @@ from csplaybooks.playbooks.factories import (
     PlayFactory,
 )
 from csplaybooks.playbooks.models import ClockEvent, Delivery, Handoff, Notice, Play, PlaybookVersion
+from csplaybooks.playbooks.pipeline import letters, mails
+from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.mails import CLOCKS_WITHIN, write_mails
 from csplaybooks.playbooks.pipeline.sender import send_deliveries
 from csplaybooks.playbooks.pipeline.sweep import have_mail_sent, watch_all, work
@@ -176,15 +178,20 @@ def test_both_sides_of_an_offer_are_told(recipe, carla, eve, mona):
         ("Carla", "refused", f"Eve refused {acme}: No budget"),
         ("Eve", "offered", f"Carla offers you {acme}"),
         ("Eve", "offered", f"Carla offers you {acme}"),
+        ("Eve", "breached", f"Hand-off accepted of {acme}: the promise was missed"),
+        ("Carla", "breached", f"Hand-off accepted of {acme}: the promise was missed"),
         ("Carla", "refused", f"Eve did not answer the offer of {acme}"),
         ("Mona", "refused", f"Eve did not answer the offer of {acme}"),
     ]
     assert Handoff.objects.count() == 3
     write_mails(now=NOW)
-    mails = {mail.to_address: mail for mail in Delivery.objects.all()}
-    assert mails["eve@example.com"].subject == "3 plays are offered to you"
-    assert "Hand-off accepted due: Tue 17 Nov 2026, 10:00 (UTC)" in mails["eve@example.com"].body
-    assert "due" not in mails["mona@example.com"].body
+    # The play is none of Eve's any more.
+    assert sorted(Delivery.objects.values_list("to_address", "subject")) == [
+        ("carla@example.com", "2 of your offers were refused, or nobody answered them"),
+        ("carla@example.com", f"Hand-off accepted of {acme}: the promise was missed"),
+        ("mona@example.com", f"Eve did not answer the offer of {acme}"),
+    ]
+    assert "due" not in Delivery.objects.get(to_address="mona@example.com").body
 
 
 def test_the_watcher_tells_each_the_last_that_concerns_them(recipe, carla, mona):
@@ -282,21 +289,95 @@ def test_more_than_a_batch_is_written_in_one_go(recipe, carla, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [1, 30])
-def test_telling_and_writing_take_the_same_number_of_queries(
-    recipe, carla, number, django_assert_max_num_queries, office
-):
+def test_telling_and_writing_take_the_same_number_of_queries(recipe, number, django_assert_max_num_queries, office):
     people = [TeamMemberFactory(name=f"Member {count}", user=UserFactory()) for count in range(number)]
-    plays = [at(f"Account {count}", recipe, carla) for count in range(number)]
+    plays = [at(f"Account {count}", recipe, person) for count, person in enumerate(people)]
     with django_assert_max_num_queries(6):
         owners = {play.pk: person.pk for play, person in zip(plays, people, strict=True)}
         assert tell_assigned(plays, owners, now=NOW) == number
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(17):
         assert write_mails(now=NOW + DAY) == number
     clocks = [ClockFactory(play=play, calendar=office) for play in plays]
     events = [
-        ClockEvent(clock=clock, kind="breached", due_at=NOW, noticed_at=NOW, holder=carla, told=None)
+        ClockEvent(clock=clock, kind="breached", due_at=NOW, noticed_at=NOW, holder=clock.play.owner, told=None)
         for clock in clocks
     ]
     ClockEvent.objects.bulk_create(events)
     with django_assert_max_num_queries(6):
         assert tell_events(events, now=NOW) == number
+
+
+def test_an_offer_that_waits_says_until_when(recipe, carla, eve):
+    play = at("Acme", recipe, carla)
+    work(now=NOW)
+    for _ in range(2):
+        offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW, actor=carla.user)
+        if Handoff.objects.count() == 1:
+            take_back_plays(play_ids=[play.pk], now=NOW, actor=carla.user)
+    write_mails(now=NOW)
+    mail = Delivery.objects.get(to_address="eve@example.com")
+    assert mail.subject == "2 plays are offered to you"
+    assert "Hand-off accepted due: Tue 17 Nov 2026, 10:00 (UTC)" in mail.body
+
+
+def test_who_does_not_see_a_play_any_more_gets_no_mail_of_it(recipe, carla, eve, mona):
+    acme, cask = AccountFactory(name="Acme", csm=TeamMemberFactory()), AccountFactory(name="Cask", csm=carla)
+    gone, known = (owned(account=account, recipe=recipe, owner=TeamMemberFactory()) for account in (acme, cask))
+    stays = at("Bolt", recipe, TeamMemberFactory())
+    assigned([gone, stays, known], carla)
+    assigned([gone, known], eve)
+    assert write_mails(now=NOW + DAY) == 5
+    mail = Delivery.objects.get(to_address="carla@example.com")
+    assert "Acme" not in mail.body
+    # It is at an account of hers.
+    assert ("Bolt" in mail.body, "Cask" in mail.body) == (True, True)
+    assert Notice.objects.get(play=gone, member=carla).way == "off"
+    # Whoever stands above the owner sees it.
+    tell_assigned([stays], {stays.pk: mona.pk}, now=NOW + DAY)
+    assert write_mails(now=NOW + 2 * DAY) == 1
+    assert Delivery.objects.filter(to_address="mona@example.com").count() == 1
+
+
+def test_a_member_whose_mail_cannot_be_written_does_not_stop_the_others(recipe, carla, eve, monkeypatch, caplog):
+    monkeypatch.setattr(mails, "BATCH", 2)
+    assigned([at(f"Account {number}", recipe, TeamMemberFactory()) for number in range(3)], carla)
+    assigned([at("Acme", recipe, TeamMemberFactory())], eve)
+    real = letters.why_it_fired
+
+    def failing(member: TeamMember, play: Play) -> tuple[str, ...]:
+        if member == carla:
+            raise ValueError("evidence of long ago")
+        return real(member, play)
+
+    monkeypatch.setattr(mails, "why_it_fired", failing)
+    assert write_mails(now=NOW + DAY) == 1
+    assert [mail.to_address for mail in Delivery.objects.all()] == ["eve@example.com"]
+    assert "of Carla could not be written; tried again later" in caplog.text
+    monkeypatch.setattr(mails, "why_it_fired", real)
+    assert write_mails(now=NOW + DAY) == 3
+
+
+def test_a_breach_that_an_act_writes_before_the_watcher_is_told_as_well(recipe, carla, eve, mona):
+    late, offered = at("Acme", recipe, carla), at("Bolt", recipe, carla)
+    work(now=NOW)
+    assert done(offer_plays(play_ids=[offered.pk], to_id=eve.pk, now=NOW))
+    Notice.objects.all().delete()
+    assert log_touch(play_ids=[late.pk], channel="call", now=NOW + 7 * DAY) == {late.pk: None}
+    promise = "First touch of Seats nearly full at Acme: the promise was missed"
+    assert told() == [("Carla", "breached", "now", promise)]
+    Notice.objects.all().delete()
+    assert done(accept_plays(play_ids=[offered.pk], now=NOW + 7 * DAY))
+    # Who was asked, and who was accountable until then.
+    answer = "Hand-off accepted of Seats nearly full at Bolt: the promise was missed"
+    assert sorted(told()) == [("Carla", "breached", "now", answer), ("Eve", "breached", "now", answer)]
+    # The watcher does not tell of them again.
+    watch_all(now=NOW + 7 * DAY)
+    assert Notice.objects.filter(text__in=[promise, answer]).count() == 2
+
+
+def test_a_breach_of_a_clock_that_was_started_late_is_told(recipe, carla):
+    play = at("Acme", recipe, carla)
+    assert done(log_touch(play_ids=[play.pk], channel="call", now=NOW + 2 * DAY))
+    start_clocks(now=NOW + 2 * DAY)
+    text = "First touch of Seats nearly full at Acme: the promise was missed"
+    assert told() == [("Carla", "breached", "now", text)]

@@ -25,7 +25,9 @@ from csplaybooks.playbooks.acts.deliveries import (
 from csplaybooks.playbooks.factories import NoticeFactory, PlayFactory
 from csplaybooks.playbooks.models import Delivery
 from csplaybooks.playbooks.pipeline import post, sender
+from csplaybooks.playbooks.pipeline.mails import write_mails
 from csplaybooks.playbooks.pipeline.sender import CLAIMED_FOR, SECONDS, send_deliveries
+from csplaybooks.playbooks.pipeline.sweep import have_mail_sent
 from tests.at_once import at_once
 from tests.crash.dying import die_everywhere
 from tests.mails.post_office import addresses, mail_server, states, waiting
@@ -299,7 +301,7 @@ def test_the_task_goes_on_in_another_where_more_waits(monkeypatch, mailoutbox):
     poked: list[str] = []
     monkeypatch.setattr(tasks, "poke", poked.append)
     waiting(2)
-    monkeypatch.setattr(tasks, "send_deliveries", lambda now: send_deliveries(now=now, limit=1))
+    monkeypatch.setattr(tasks, "send_deliveries", lambda **named: send_deliveries(**named, limit=1))
     assert [tasks.deliver(), tasks.deliver(), tasks.deliver()] == ["1 sent", "1 sent", "0 sent"]
     assert poked == ["deliver"]
 
@@ -343,7 +345,8 @@ def test_two_senders_at_once_send_no_mail_twice(mailoutbox):
 
 @pytest.mark.django_db(transaction=True)
 def test_killed_at_every_point_no_mail_goes_twice_and_none_is_lost(tmp_path, monkeypatch):
-    made = waiting(6)
+    # Of customers: the processes that are killed are those of a site without mail to its team.
+    made = waiting(6, kind="draft")
     monkeypatch.setenv("EMAIL_URL", f"filemail://{tmp_path}/mails")
     deaths = die_everywhere("csplaybooks.playbooks.pipeline.sender.send_deliveries", now=NOW)
     assert deaths > 6
@@ -359,3 +362,48 @@ def test_killed_at_every_point_no_mail_goes_twice_and_none_is_lost(tmp_path, mon
     assert "unclear" in states()
     assert "sent" in states()
     assert connection.in_atomic_block is False
+
+
+def test_each_mail_went_when_it_was_handed_over_and_never_before_it_was_queued(mailoutbox):
+    play = PlayFactory()
+    waiting(3, play=play, member=None)
+    Delivery.objects.filter(pk=Delivery.objects.order_by("pk")[2].pk).update(queued_at=NOW + HOUR)
+    seconds = iter(range(100))
+    assert send_deliveries(now=NOW, clock=lambda: NOW + next(seconds) * SECOND) == 3
+    first, second, third = Delivery.objects.order_by("pk").values_list("sent_at", flat=True)
+    assert NOW < first < second < NOW + 10 * SECOND
+    # Queued by a machine whose clock is ahead.
+    assert third == NOW + HOUR
+
+
+def test_where_the_team_is_not_told_by_mail_any_more_nothing_waits_for_it_to_be_again(settings, mailoutbox):
+    given_up, draft = waiting(), waiting(kind="draft", member=None)
+    Delivery.objects.filter(pk=given_up[0].pk).update(stuck_at=NOW)
+    play = PlayFactory()
+    (told,) = waiting(play=play, member=None)
+    notices = [NoticeFactory(way=way, at=NOW) for way in ("now", "digest")]
+    settings.CSPLAYBOOKS = {}
+    have_mail_sent(now=NOW)
+    settings.CSPLAYBOOKS = {"NOTICES_BY_MAIL": True}
+    assert [Delivery.objects.get(pk=row.pk).state for row in (*given_up, told, *draft)] == [
+        "cancelled",
+        "cancelled",
+        "queued",
+    ]
+    for notice in notices:
+        notice.refresh_from_db()
+        assert (notice.way, notice.delivery) == ("off", None)
+    assert story(play) == [f"Mail not sent, notices by mail are switched off: to somebody@example.com: {told.subject}"]
+    assert write_mails(now=NOW + HOUR) == 0
+    assert send_deliveries(now=NOW + HOUR) == 1
+    assert len(mailoutbox) == 1
+
+
+def test_a_sender_that_comes_before_the_sweep_sends_the_team_nothing_either(settings, mailoutbox):
+    waiting()
+    NoticeFactory(way="now", at=NOW)
+    settings.CSPLAYBOOKS = {}
+    assert write_mails(now=NOW) == 0
+    assert send_deliveries(now=NOW) == 0
+    assert states() == ["cancelled"]
+    assert mailoutbox == []

@@ -19,7 +19,7 @@ from csplaybooks.accounts.factories import AccountFactory, ApiTokenFactory
 from csplaybooks.accounts.models import Account, ApiToken
 from csplaybooks.api.permissions import permission_name
 from csplaybooks.playbooks.api_acts import ACT_VIEWS
-from csplaybooks.playbooks.models import Play, Route, Trigger
+from csplaybooks.playbooks.models import Play, PlayStep, Route, Trigger
 from csplaybooks.signals.models import Meter, Reading, Signal, SignalType
 from tests.meta.canary import CANARY, World, sings, snapshot
 from tests.meta.doors import Door, doors
@@ -233,6 +233,15 @@ def through_play_intervals(world: World, stranger: Client, boss: Any) -> Iterato
         yield "tells nobody"
 
 
+def through_play_steps(world: World, stranger: Client, boss: Any) -> Iterator[str]:
+    address = reverse("csplaybooks:api:play-steps", args=[world[PlayStep].play_id])
+    response = stranger.get(address)
+    if response.status_code != 404 or sings(response):
+        yield str(response.status_code)
+    if not boss.get(address).json()["results"]:
+        yield "tells nobody"
+
+
 def through_health(world: World, stranger: Client, boss: Any) -> Iterator[str]:
     address = reverse("csplaybooks:health-ready")
     # A token without the scope is told so; a person is told the status, and nothing else.
@@ -260,6 +269,7 @@ ENDPOINTS: dict[str, Trial] = {
     "csplaybooks:api:plays-list post": through_opening,
     **{f"csplaybooks:api:plays-{verb} post": _act_of(verb) for verb in ACT_VIEWS},
     "csplaybooks:api:play-intervals get": through_play_intervals,
+    "csplaybooks:api:play-steps get": through_play_steps,
     "csplaybooks:api:whose-time get": through_whose_time,
     "csplaybooks:api:handoffs-report get": through_handoffs_report,
     "csplaybooks:api:prompts get": through_prompts,

@@ -17,7 +17,10 @@ def test_a_notice_whose_mail_nobody_writes() -> None:
     NoticeFactory(way="now", at=NOW - 601 * SECOND, play__clocks_started_at=NOW)
     NoticeFactory(way="digest", at=NOW - HOUR, play__clocks_started_at=NOW)
     well()
-    assert trouble("mails") == ("red", "The oldest notice has waited 10 minutes for its mail to be written.")
+    assert trouble("mails") == (
+        "red",
+        "The oldest notice has waited 10 minutes for its mail to be written; 1 notice of 1 member so long.",
+    )
     Notice.objects.update(at=NOW - 600 * SECOND)
     assert troubles() == {}
 

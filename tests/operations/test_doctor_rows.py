@@ -65,7 +65,8 @@ def test_a_play_without_clocks_waits_since_it_is_owned() -> None:
 
 def test_a_clock_that_nobody_watches() -> None:
     CalendarFactory()
-    clock = ClockFactory(is_stale=False, next_event_at=NOW - 601 * SECOND, play__clocks_started_at=NOW)
+    since = NOW - 601 * SECOND
+    clock = ClockFactory(is_stale=False, due_at=NOW, next_event_at=since, play__clocks_started_at=NOW)
     well()
     level, seen = trouble("clocks")
     assert (level, seen) == ("red", "The oldest clock on which something is due has waited 10 minutes for the watcher.")

@@ -121,9 +121,13 @@ def test_imports_stand_beside_each_other(calendar):
 @pytest.mark.parametrize(
     ("values", "field", "said"),
     [
-        ({"country": "XX"}, "country", "There are: AD, AE,"),
-        ({"country": "Germany"}, "country", "There are: AD, AE,"),
-        ({"country": "DEU"}, "country", "There are: AD, AE,"),
+        ({"country": "XX"}, "country", "'XX'. Write its ISO 3166-1 code of two letters, such as DE or US."),
+        ({"country": "Germany"}, "country", "'Germany'. Write DE (Germany)."),
+        ({"country": "germny"}, "country", "Write DE (Germany)"),
+        ({"country": "DEU"}, "country", "Write DE (Germany)"),
+        ({"country": "UK"}, "country", "Write GB (United Kingdom)"),
+        ({"country": "united states"}, "country", "Write US (United States)."),
+        ({"country": "korea"}, "country", "Write KR (South Korea)."),
         ({"country": "DE", "subdivision": "ZZ"}, "subdivision", "No region 'ZZ' of DE is known. There are: BB, BE,"),
         ({"country": "NO", "subdivision": "1"}, "subdivision", "No region '1' of NO"),
         ({"country": "MC", "subdivision": "1"}, "subdivision", "It has none: leave this empty."),

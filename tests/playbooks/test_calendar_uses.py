@@ -165,7 +165,8 @@ def test_an_offer_that_waits_lapses_in_the_hours_that_count_now(night, team):
         ({"team": "Vera", "region": "apac"}, "region", "one of them"),
         ({"member": "Carla"}, "member", "Carla has a calendar already: Night"),
         ({"team": "Moritz"}, "team", "The team of Moritz has a calendar already: Night"),
-        ({"region": "EMEA"}, "region", "The region emea has a calendar already"),
+        ({"region": "EMEA"}, "region", "The region emea has a calendar already: Night."),
+        ({"team": "Ines"}, "team", "Ines is no manager and leads nobody"),
         ({"region": "x" * 101}, "region", "at most 100"),
     ],
 )

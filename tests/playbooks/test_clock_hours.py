@@ -12,9 +12,11 @@ from csplaybooks.accounts.acts.members import change_member
 from csplaybooks.accounts.factories import TeamMemberFactory
 from csplaybooks.playbooks.acts.calendar_uses import delete_calendar_uses, make_calendar_use
 from csplaybooks.playbooks.acts.calendars import WeekHours, change_calendar, delete_calendars
-from csplaybooks.playbooks.acts.handoffs import offer_plays, take_back_plays
-from csplaybooks.playbooks.acts.plays import assign_plays, log_touch
+from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays, take_back_plays
+from csplaybooks.playbooks.acts.plays import assign_plays, close_plays, log_touch, pause_plays, resume_plays
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
+from csplaybooks.playbooks.doctor.findings import Look
+from csplaybooks.playbooks.doctor.waiting import undated_clocks
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.factories import (
     CalendarFactory,
@@ -22,12 +24,21 @@ from csplaybooks.playbooks.factories import (
     PlaybookVersionFactory,
     PlayFactory,
 )
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Play, PlaybookVersion
+from csplaybooks.playbooks.models import (
+    Calendar,
+    CalendarBlock,
+    CalendarDay,
+    Clock,
+    ClockEvent,
+    Handoff,
+    Play,
+    PlaybookVersion,
+)
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.sweep import watch_all
 from csplaybooks.playbooks.pipeline.watcher import watch_clocks
 from tests.at_once import elsewhere
-from tests.playbooks.plays import broken
+from tests.playbooks.plays import broken, done
 
 # A Monday; the office is open from nine to five in UTC.
 NOW = datetime(2026, 11, 16, 10, 0, tzinfo=UTC)
@@ -114,7 +125,7 @@ def test_a_target_may_be_for_some_segments() -> None:
         (
             ["{target: closed, hours: 8, segments: [small]}", "{target: closed, hours: 9}"],
             "targets/1",
-            "the target closed stands twice for one route",
+            "the target closed stands twice for one route and segment",
         ),
         (
             ["{target: closed, hours: 8}", "{target: closed, hours: 9, segments: [small]}"],
@@ -362,3 +373,68 @@ def test_a_clock_started_while_its_calendar_is_edited_ends_in_the_new_hours(
     assert seen == [1, 0]
     assert due(Play.objects.get().clocks.get()) == NOW + 8 * HOUR
     assert broken() == []
+
+
+@pytest.fixture
+def hardly(db: None) -> Calendar:
+    """A calendar that opens for one minute of one day, and never again."""
+    calendar: Calendar = CalendarFactory(key="hardly", name="Hardly ever", is_default=False, blocks=[])
+    CalendarDay.objects.create(calendar=calendar, day=(NOW + DAY).date(), start_minute=600, end_minute=601)
+    return calendar
+
+
+def test_no_act_fails_for_a_calendar_that_hardly_opens(hardly: Calendar) -> None:
+    clock, owner = running(), TeamMemberFactory(name="Hal")
+    make_calendar_use(values={"calendar": hardly, "member": owner}, now=NOW, actor=None)
+    play_ids = [clock.play_id]
+    assert done(assign_plays(play_ids=play_ids, owner_id=owner.pk, now=NOW + HOUR))
+    clock.refresh_from_db()
+    assert (clock.calendar, clock.due_at, clock.next_event_at, clock.state) == (hardly, None, None, "running")
+    assert watch_all(now=NOW + HOUR) == 1
+    assert broken() == []
+    finding = [found for found in undated_clocks(Look(NOW + HOUR)) if found.level != "ok"]
+    assert [(found.level, found.seen) for found in finding] == [
+        ("warn", "1 promise is due at no time: the calendar Hardly ever opens too little within ten years.")
+    ]
+    assert done(pause_plays(play_ids=play_ids, reason="Holidays", now=NOW + 2 * HOUR))
+    assert done(resume_plays(play_ids=play_ids, now=NOW + 3 * HOUR))
+    clock.refresh_from_db()
+    assert (clock.due_at, clock.state) == (None, "running")
+    # Its hours are mended: the promise is due again.
+    CalendarBlock.objects.bulk_create(
+        CalendarBlock(calendar=hardly, weekday=day, start_minute=540, end_minute=1020) for day in range(5)
+    )
+    Clock.objects.update(is_stale=True)
+    watch_all(now=NOW + 3 * HOUR)
+    clock.refresh_from_db()
+    assert clock.due_at is not None
+    assert [found.level for found in undated_clocks(Look(NOW + 3 * HOUR))] == ["ok"]
+    assert broken() == []
+
+
+def test_a_play_starts_its_clocks_and_is_closed_whatever_its_calendar(hardly: Calendar) -> None:
+    Calendar.objects.exclude(pk=hardly.pk).update(is_default=False)
+    Calendar.objects.filter(pk=hardly.pk).update(is_default=True)
+    clock = running()
+    assert clock.due_at is None
+    assert done(close_plays(play_ids=[clock.play_id], outcome="won", now=NOW + 400 * DAY))
+    clock.refresh_from_db()
+    assert (clock.state, clock.breached_at) == ("cancelled", None)
+    assert broken() == []
+
+
+def test_an_offer_is_accepted_whatever_became_of_the_calendar_and_a_new_one_names_it(hardly: Calendar) -> None:
+    play = running().play
+    seller, other = TeamMemberFactory(name="Eve", ae=True), TeamMemberFactory(name="Erik", ae=True)
+    assert done(offer_plays(play_ids=[play.pk], to_id=seller.pk, now=NOW))
+    lapses = Handoff.objects.get().expires_at
+    for member in (seller, other):
+        make_calendar_use(values={"calendar": hardly, "member": member}, now=NOW, actor=None)
+    watch_all(now=NOW)
+    offer = Handoff.objects.get()
+    assert offer.clock is not None
+    assert (offer.expires_at, offer.clock.due_at) == (lapses, None)
+    assert done(accept_plays(play_ids=[play.pk], now=NOW + HOUR))
+    assert broken() == []
+    with pytest.raises(ValidationError, match="the calendar Hardly ever opens too little"):
+        offer_plays(play_ids=[play.pk], to_id=other.pk, now=NOW + HOUR)

@@ -9,14 +9,17 @@ import pytest
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
 from csplaybooks.playbooks.acts.plays import close_plays, pause_plays
+from csplaybooks.playbooks.acts.pruning import prune_next_events
 from csplaybooks.playbooks.acts.touches import forget_signals
 from csplaybooks.playbooks.contacts import play_named
 from csplaybooks.playbooks.factories import CalendarFactory, ClockFactory, PlayFactory
-from csplaybooks.playbooks.models import Play, Touch
+from csplaybooks.playbooks.models import Lease, Play, Touch
+from csplaybooks.playbooks.pipeline import hearing
 from csplaybooks.playbooks.pipeline.sweep import step_plays, work
 from csplaybooks.playbooks.runs import run_triggers
 from csplaybooks.signals.acts.catalogue import load_starter_catalogue
 from csplaybooks.signals.intake import take_in_signals
+from csplaybooks.signals.models import Signal
 from tests.at_once import at_once
 from tests.playbooks.plays import DAY, HOUR, NOW, broken, story
 from tests.playbooks.stepping import playing, states
@@ -255,3 +258,55 @@ def test_hearing_costs_as_much_for_many_as_for_one(django_assert_max_num_queries
     with django_assert_max_num_queries(75):
         assert step_plays(now=NOW + DAY) >= 30
     assert Touch.objects.count() == 30
+
+
+def test_a_run_with_many_contacts_is_heard_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hearing, "BATCH", 2)
+    play = play_at()
+    call: dict[str, Any] = {"source": "crm", "account": "acme", "type": "call_logged", "properties": {}}
+    items = [
+        {**call, "external_id": f"{number}", "occurred_at": (NOW + number * HOUR).isoformat()} for number in range(5)
+    ]
+    # The first of them did not happen: that is said in the last part.
+    items.append({**items[0], "external_id": "5", "corrects": "0", "void": True})
+    take_in_signals(items=items, now=NOW + DAY)
+    report = run_triggers(now=NOW + DAY)
+    assert report is not None
+    signals = list(Signal.objects.order_by("pk").values_list("pk", flat=True))
+    real, parts = hearing._hear, []
+
+    def dying(news: Any, now: Any) -> int:
+        parts.append(list(news.order_by("pk").values_list("pk", flat=True)))
+        if len(parts) == 2:
+            raise RuntimeError("ended")
+        return real(news, now)
+
+    monkeypatch.setattr(hearing, "_hear", dying)
+    with pytest.raises(RuntimeError):
+        hearing.hear_signals(now=NOW + DAY)
+    lease = Lease.objects.get(name=hearing.LEASE)
+    assert (lease.mark, lease.reached) == (report.run_id, signals[1])
+    assert play.touches.count() == 1
+    hearing.hear_signals(now=NOW + DAY)
+    assert parts == [signals[:2], signals[2:4], signals[2:4], signals[4:]]
+    lease.refresh_from_db()
+    assert (lease.mark, lease.reached) == (report.run_id, None)
+    assert play.touches.count() == 4
+    assert hearing.hear_signals(now=NOW + DAY) == 0
+    assert len(parts) == 4
+
+
+def test_pruning_a_signal_leaves_its_contact(settings: Any) -> None:
+    settings.CSPLAYBOOKS = {"RETENTION_DAYS": 10}
+    play = play_at()
+    tell("email_sent")
+    touch: Any = Touch.objects.get()
+    assert touch.signal is not None
+    # The play's playbook looks back further than ten days.
+    pruned = prune_next_events(now=NOW + 1000 * DAY)
+    assert pruned is not None
+    assert pruned.signals == 1
+    assert not Signal.objects.exists()
+    touch.refresh_from_db()
+    assert (touch.signal, touch.origin, touch.play) == (None, "signal", play)
+    assert broken() == []

@@ -192,7 +192,7 @@ def test_plain_words_are_text_and_not_what_old_yaml_makes_of_them() -> None:
         (
             GOOD + "  - {target: first_touch, hours: 9, routes: [email, csm]}\n",
             "targets/1",
-            "the target first_touch stands twice for one route",
+            "the target first_touch stands twice for one route and segment",
         ),
         (GOOD.replace("first_touch", "handoff_accepted"), "targets", "promise a first touch or a close too"),
         (

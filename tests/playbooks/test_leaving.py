@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.acts.members import change_member
@@ -23,7 +23,9 @@ from csplaybooks.playbooks.acts.plays import assign_plays, pause_plays
 from csplaybooks.playbooks.acts.roles import make_groups
 from csplaybooks.playbooks.factories import CalendarFactory, PlayFactory
 from csplaybooks.playbooks.models import Handoff, Pause, Play
-from tests.at_once import at_once
+from csplaybooks.playbooks.pipeline.sweep import lapse_waiting_offers, work
+from tests.at_once import at_once, begin, waiting_for_locks
+from tests.crash.clusters import wait_until
 from tests.playbooks.plays import DAY, HOUR, NOW, broken, done, owned, story
 
 pytestmark = pytest.mark.django_db
@@ -218,3 +220,58 @@ def test_the_number_of_queries_does_not_grow_with_the_plays(mona: TeamMember) ->
             leave_team(member_id=leaver.pk, now=NOW)
         seen.append(len(queries))
     assert seen[0] == seen[1]
+
+
+def test_what_somebody_holds_goes_back_to_an_owner_who_has_lost_the_role_since(
+    dora: TeamMember, mona: TeamMember
+) -> None:
+    CalendarFactory()
+    play = owned(owner=dora, route="csm")
+    assert done(release_plays(play_ids=[play.pk], reason="No time", now=NOW))
+    TeamMember.objects.filter(pk=dora.pk).update(is_customer_success_manager=False, is_digital_desk=True)
+    leave_team(member_id=mona.pk, now=NOW + HOUR)
+    play.refresh_from_db()
+    assert (play.owner, play.holder, play.tray_at) == (dora, dora, None)
+    # Nobody is given more of such work by that.
+    with pytest.raises(ValidationError, match="owns plays by"):
+        assign_plays(play_ids=[owned().pk], owner_id=dora.pk, now=NOW + HOUR)
+    assert broken() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_offer_that_lapses_while_the_manager_above_leaves_waits_for_nobody_who_has_left(
+    carla: TeamMember, erik: TeamMember, mona: TeamMember
+) -> None:
+    boss = TeamMemberFactory(name="Boss", leads=True)
+    TeamMember.objects.filter(pk=mona.pk).update(manager=boss)
+    plays = [owned(owner=carla).pk for _ in range(4)]
+    work(now=NOW)
+    assert done(offer_plays(play_ids=plays, to_id=erik.pk, now=NOW))
+    late = NOW + 30 * DAY
+    at_once(lambda: leave_team(member_id=mona.pk, now=late), lambda: lapse_waiting_offers(now=late))
+    rows = Play.objects.filter(pk__in=plays).values_list("owner", "holder", "tray_at")
+    assert not Handoff.objects.filter(answer="waiting").exists()
+    # In the tray of who led Mona; or back with Carla, where they were in Mona's when she left.
+    assert set(rows) <= {(carla.pk, boss.pk, late), (carla.pk, carla.pk, None)}
+    assert len(set(rows)) == 1
+    assert broken() == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_whoever_leaves_waits_for_an_offer_that_lapses_to_them(
+    carla: TeamMember, erik: TeamMember, mona: TeamMember
+) -> None:
+    play = owned(owner=carla)
+    work(now=NOW)
+    assert done(offer_plays(play_ids=[play.pk], to_id=erik.pk, now=NOW))
+    late = NOW + 30 * DAY
+    with transaction.atomic():
+        assert lapse_waiting_offers(now=late) == 1
+        assert Play.objects.get().holder == mona
+        leave = begin(lambda: leave_team(member_id=mona.pk, now=late))
+        wait_until(waiting_for_locks, what="whoever leaves to meet the lapse")
+    assert leave.result(timeout=60).waiting == Waiting(held=1)
+    play.refresh_from_db()
+    assert (play.owner, play.holder, play.tray_at) == (carla, carla, None)
+    assert broken() == []

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import smtplib
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.core.exceptions import ValidationError
+from django.core.mail.backends.locmem import EmailBackend
 
 from csplaybooks.accounts.acts.errors import Conflict
 from csplaybooks.accounts.factories import AccountFactory, ChampionFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import Champion
-from csplaybooks.playbooks.acts.deliveries import call_off_deliveries
+from csplaybooks.playbooks.acts.deliveries import call_off_deliveries, retry_deliveries
 from csplaybooks.playbooks.acts.drafts import discard_drafts, edit_draft, send_drafts, settle_drafts
 from csplaybooks.playbooks.acts.plays import close_plays, pause_plays, resume_plays
 from csplaybooks.playbooks.acts.steps import finish_steps
@@ -396,3 +398,44 @@ def test_the_story_tells_of_a_mail() -> None:
     send(play)
     assert story(play)[-1] == f"Seats: Mail on its way: More room for {play.account.name}"
     assert timedelta() == step(play).began_at - NOW
+
+
+@pytest.mark.parametrize("way", ["another address", "skipped"])
+def test_a_mail_that_is_refused_for_good_is_in_the_hands_of_whoever_wrote_it(
+    way: str, monkeypatch: pytest.MonkeyPatch, mailoutbox: Any
+) -> None:
+    play = writing()
+    assert send(play) is None
+
+    def refusing(self: Any, messages: Any) -> int:
+        raise smtplib.SMTPRecipientsRefused({"ada@example.com": (550, b"no such user")})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailBackend, "send_messages", refusing)
+        deliver()
+    draft, refused = draft_of(play), Delivery.objects.get()
+    assert (draft.state, refused.state, states(play)) == ("failed", "cancelled", ["current", "waiting"])
+    assert "550" in refused.last_error
+    line = story(play)[-1]
+    assert line.startswith("Mail could not be sent (SMTPRecipientsRefused: ")
+    assert "550" in line
+    # Nobody sends this one as well.
+    assert retry_deliveries(ids=[refused.pk], now=NOW + 3 * HOUR) == 0
+    if way == "skipped":
+        assert done(finish_steps(play_ids=[play.pk], skip=True, note="No address", now=NOW + 3 * HOUR))
+        assert states(play) == ["skipped", "current"]
+        return
+    grace = ChampionFactory(account=play.account, name="Grace", email="grace@example.com")
+    edit_draft(
+        draft_id=draft.pk,
+        subject=draft.subject,
+        body=draft.body,
+        champion_id=grace.pk,
+        now=NOW + 3 * HOUR,
+        actor=play.owner.user,
+    )
+    assert send(play, now=NOW + 3 * HOUR) is None
+    deliver(NOW + 4 * HOUR)
+    assert [mail.to for mail in mailoutbox] == [["grace@example.com"]]
+    assert (draft_of(play).state, states(play)) == ("sent", ["done", "current"])
+    assert broken() == []

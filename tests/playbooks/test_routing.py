@@ -62,8 +62,8 @@ def test_it_says_which_rule_fits_and_why_the_others_do_not(recipe: PlaybookVersi
     TeamMemberFactory(name="Carla")
     run = asked(recipe, customer("mid_market"))
     assert [(rule.fits, rule.decides, rule.why) for rule in run.rules] == [
-        (False, False, "the segment is mid_market, asked for enterprise"),
-        (False, False, "the segment is mid_market, asked for small"),
+        (False, False, "the segment is Mid-market, asked for Enterprise"),
+        (False, False, "the segment is Mid-market, asked for Small business"),
         (True, True, "it fits"),
     ]
     assert run.routing.route == Route.CSM
@@ -213,7 +213,7 @@ class TestCommand:
         AccountIdentityFactory(account=account, source="crm", external_id="a-1")
         text = self.said("--account", "crm:a-1")
         assert "Seats (seats): CSM conversation; Carla: the account's CSM" in text
-        assert "rule 2, E-mail: the segment is unknown, asked for small" in text
+        assert "rule 2, E-mail: the segment is unknown, asked for Small business" in text
         (answer,) = json.loads(self.said("--account", str(account.pk), "--playbook", "seats", "--json"))
         assert (answer["route"], answer["rule"], answer["owner"]["name"]) == ("csm", 3, "Carla")
         lowered = self.said("--account", str(account.pk), "--ceiling", "email", "--draft", "--playbook", "seats")

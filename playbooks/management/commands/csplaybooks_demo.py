@@ -93,7 +93,7 @@ class Command(BaseCommand):
     def _prepare(self, options: dict[str, Any]) -> list[str]:
         """Make what is missing in the database; answers the lines that say how to get in."""
         # Needs factory-boy, which only a demo has.
-        from csplaybooks.playbooks.demo.company import ACCOUNTS, SEED, NotTheDemo, made_at, make_company
+        from csplaybooks.playbooks.demo.company import ACCOUNTS, SEED, NotTheDemo, NotWhole, made_at, make_company
         from csplaybooks.playbooks.demo.sign_ins import renew_sign_ins, renew_token
 
         logging.getLogger("csplaybooks").setLevel(logging.WARNING)
@@ -125,6 +125,11 @@ class Command(BaseCommand):
         except NotTheDemo as error:
             raise CommandError(
                 f"{str(error)[0].upper()}{str(error)[1:]}. Name another in DATABASE_URL; this one is left as it is."
+            ) from error
+        except NotWhole as error:
+            raise CommandError(
+                f"The sample company was not made: {error} Nothing of it is kept. This is an error of the program, or "
+                "of what is installed beside it: report it with these words."
             ) from error
         people = renew_sign_ins()
         token = renew_token(now=timezone.now())
