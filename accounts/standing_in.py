@@ -33,6 +33,16 @@ def stands_in_for(member_id: int, now: datetime) -> frozenset[int]:
     return frozenset(absent for absent in away if _end(absent, away) == member_id)
 
 
+def stand_ins_at(now: datetime) -> dict[int, int]:
+    """Of each member who is away at a moment, whoever stands in for them in the end; who has nobody is left out.
+
+    One query.
+    """
+    away: Mapping[int, int | None] = dict(absences_at(now).values_list("member", "stand_in"))
+    ends = ((absent, _end(absent, away)) for absent in away)
+    return {absent: here for absent, here in ends if here is not None}
+
+
 def _end(member_id: int, away: Mapping[int, int | None]) -> int | None:
     """Who is there in the end, of those who stand in one for the other."""
     seen: set[int] = set()

@@ -8,13 +8,14 @@ of it takes a constant number of queries, whatever the number of plays.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from csplaybooks.accounts.acts.record import acting_user, require_aware
 from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import TeamMember
+from csplaybooks.accounts.standing_in import stand_ins_at
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.models import Clock, ClockEvent, Handoff, Interval, Notice, NoticeSettings, Play
 from csplaybooks.playbooks.pokes import poke
@@ -31,43 +32,68 @@ class Tiding:
     text: str
     event_id: int | None = None
     handoff_id: int | None = None
+    instead_of: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes it one: what it tells whom."""
+        return f"{self.kind}:{self.about}:{self.member_id}"
 
 
 def tell(tidings: Iterable[Tiding], *, now: datetime, actor: Any = None) -> int:
-    """Write notices in the caller's transaction; answers how many. Two queries, and one more for each 500 notices.
+    """Write notices in the caller's transaction; answers how many. Three queries, and one more for each 500 notices.
 
-    Nobody is told what they did themselves, nor is a desk that nobody reads. Whoever has left or has no address gets
-    no mail, and nobody does where `NOTICES_BY_MAIL` is off.
+    Of members who are away today, whoever stands in for them is told too. Nobody is told what they did themselves, nor
+    is a desk that nobody reads. Whoever has left or has no address gets no mail, and nobody does where
+    `NOTICES_BY_MAIL` is off.
     """
     require_aware(now=now)
-    wanted = list(tidings)
+    wanted = _with_stand_ins(tidings, now)
+    concerned = {pk for tiding in wanted for pk in (tiding.member_id, tiding.instead_of) if pk is not None}
     members = {
-        member.pk: member
-        for member in TeamMember.objects.filter(pk__in={tiding.member_id for tiding in wanted}).select_related(
-            "notice_settings"
-        )
+        member.pk: member for member in TeamMember.objects.filter(pk__in=concerned).select_related("notice_settings")
     }
     user = acting_user(actor)
     notices = [
         Notice(
-            key=f"{tiding.kind}:{tiding.about}:{tiding.member_id}",
+            key=tiding.key,
             member_id=tiding.member_id,
             kind=tiding.kind,
             play_id=tiding.play_id,
             event_id=tiding.event_id,
             handoff_id=tiding.handoff_id,
-            text=tiding.text[:500],
+            text=_words(tiding, members)[:500],
             at=now,
             way=way_of(members[tiding.member_id], tiding.kind),
         )
         for tiding in wanted
-        if _is_for(members[tiding.member_id], user)
+        if all(_is_for(members[pk], user) for pk in (tiding.member_id, tiding.instead_of) if pk is not None)
     ]
     if notices:
         Notice.objects.bulk_create(notices, ignore_conflicts=True, batch_size=500)
     if any(notice.way == Notice.Way.NOW for notice in notices):
         poke("deliver")
     return len(notices)
+
+
+def _with_stand_ins(tidings: Iterable[Tiding], now: datetime) -> list[Tiding]:
+    """Tidings, and after them those for whoever stands in for their readers and is not told the same already."""
+    told = {tiding.key: tiding for tiding in tidings}
+    if not told:
+        return []
+    stand_ins = stand_ins_at(now)
+    for tiding in list(told.values()):
+        if tiding.member_id in stand_ins:
+            instead = replace(tiding, member_id=stand_ins[tiding.member_id], instead_of=tiding.member_id)
+            told.setdefault(instead.key, instead)
+    return list(told.values())
+
+
+def _words(tiding: Tiding, members: Mapping[int, TeamMember]) -> str:
+    """What is written; to a stand-in with the name of whom it was for."""
+    if tiding.instead_of is None:
+        return tiding.text
+    return f"For {members[tiding.instead_of]}, who is away: {tiding.text}"
 
 
 def way_of(member: TeamMember, kind: str) -> str:

@@ -10,7 +10,6 @@ from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 
 from csplaybooks.accounts.models import AccountTeam, TeamMember
@@ -30,6 +29,7 @@ from csplaybooks.playbooks.pipeline.letters import (
     zone_of,
 )
 from csplaybooks.playbooks.pipeline.readers import led_by, unseen_by_reader
+from csplaybooks.playbooks.pipeline.savepoints import together_or_each
 
 logger = logging.getLogger("csplaybooks.mails")
 
@@ -90,19 +90,15 @@ def write_digests(*, now: datetime) -> int:
 
 def _write(days: Sequence[Day], now: datetime) -> int:
     """Write digests, together, or one by one where that fails; answers how many mails there are to send."""
-    try:
-        with transaction.atomic():
-            return _write_together(_claim(days), now)
-    except Exception:
-        logger.exception("%d digests could not be written; trying one by one", len(days))
-    written = 0
-    for day in days:
-        try:
-            with transaction.atomic():
-                written += _write_together(_claim([day]), now)
-        except Exception:
-            logger.exception("the digest of %s could not be written; tried again later", day.member)
-    return written
+    return together_or_each(
+        days,
+        lambda some: _write_together(_claim(some), now),
+        of="digests",
+        logger=logger,
+        failed=lambda day, error: logger.exception(
+            "the digest of %s could not be written; tried again later", day.member
+        ),
+    )
 
 
 def _claim(days: Sequence[Day]) -> list[Day]:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Exists, Max, Min, OuterRef, Q
 
 from csplaybooks.accounts.ids import Ids
@@ -27,6 +26,7 @@ from csplaybooks.playbooks.contacts import (
 )
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.models import Lease, Play, PlayStep, Run, Touch
+from csplaybooks.playbooks.pipeline.savepoints import together_or_each
 from csplaybooks.playbooks.stepwork import look_again
 from csplaybooks.signals.models import IntakeBatch, Signal
 
@@ -138,21 +138,16 @@ def _log(signals: Sequence[Signal], now: datetime) -> int:
     contacts = _contacts_of(signals)
     if not contacts:
         return 0
-    try:
-        with transaction.atomic():
-            return _count(log_contacts(contacts=contacts, now=now))
-    # Whatever is wrong with one of them, the others are contacts all the same.
-    except Exception:
-        logger.exception("%d contacts told by signals could not be written; trying one by one", len(contacts))
-    written = 0
-    for contact in contacts:
-        try:
-            with transaction.atomic():
-                written += _count(log_contacts(contacts=[contact], now=now))
-        # The log names the signal; whoever mends it may log the contact by hand.
-        except Exception:
-            logger.exception("the contact of signal %s could not be written", contact.signal_id)
-    return written
+    return together_or_each(
+        contacts,
+        lambda some: _count(log_contacts(contacts=some, now=now)),
+        of="contacts told by signals",
+        logger=logger,
+        # Whoever mends the signal may log the contact by hand.
+        failed=lambda contact, error: logger.exception(
+            "the contact of signal %s could not be written", contact.signal_id
+        ),
+    )
 
 
 def _count(rows: Iterable[Touch | None]) -> int:

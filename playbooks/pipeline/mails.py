@@ -6,9 +6,10 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 
 from csplaybooks.accounts.models import TeamMember
@@ -26,6 +27,7 @@ from csplaybooks.playbooks.pipeline.letters import (
     why_it_fired,
 )
 from csplaybooks.playbooks.pipeline.readers import unseen_by_reader
+from csplaybooks.playbooks.pipeline.savepoints import together_or_each
 
 logger = logging.getLogger("csplaybooks.mails")
 
@@ -107,28 +109,26 @@ def _read(waiting: Any) -> list[Notice]:
 
 def _write(notices: Sequence[Notice], now: datetime) -> set[int]:
     """Write the mails of notices, together, or member by member where that fails; answers whose could not be."""
-    try:
-        with transaction.atomic():
-            _write_together(notices, now)
-    except Exception:
-        logger.exception("the mails of %d notices could not be written; trying member by member", len(notices))
-    else:
-        return set()
-    failing = set()
     by_member: dict[int, list[Notice]] = defaultdict(list)
     for notice in notices:
         by_member[notice.member_id].append(notice)
-    for member_id, mine in by_member.items():
-        try:
-            with transaction.atomic():
-                _write_together(mine, now)
-        except Exception:
-            logger.exception("%d notices of %s could not be written; tried again later", len(mine), mine[0].member)
-            failing.add(member_id)
+    failing: set[int] = set()
+
+    def try_later(mine: list[Notice], error: Exception) -> None:
+        logger.exception("%d notices of %s could not be written; tried again later", len(mine), mine[0].member)
+        failing.add(mine[0].member_id)
+
+    together_or_each(
+        list(by_member.values()),
+        lambda some: _write_together(sorted(chain.from_iterable(some), key=attrgetter("pk")), now),
+        of="members' mails",
+        logger=logger,
+        failed=try_later,
+    )
     return failing
 
 
-def _write_together(notices: Sequence[Notice], now: datetime) -> None:
+def _write_together(notices: Sequence[Notice], now: datetime) -> int:
     unseen = unseen_by_reader(notices)
     groups: dict[tuple[int, str], list[Notice]] = defaultdict(list)
     for notice in notices:
@@ -145,6 +145,7 @@ def _write_together(notices: Sequence[Notice], now: datetime) -> None:
         for notice in group:
             notice.delivery = deliveries[_key(group)]
     Notice.objects.bulk_update([notice for group in groups.values() for notice in group], ["delivery"], batch_size=500)
+    return len(notices)
 
 
 def _key(group: Sequence[Notice]) -> str:

@@ -13,6 +13,7 @@ from django.db.models import Case, DateTimeField, F, Value, When
 
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.models.work import WorkQuerySet
+from csplaybooks.playbooks.pipeline.savepoints import together_or_each
 
 logger = logging.getLogger("csplaybooks.pipeline")
 
@@ -36,14 +37,20 @@ def work_off(
         ids = claim(queue, now=now, order_by=order_by, limit=limit)
         if not ids:
             return 0
-        try:
-            with transaction.atomic():
-                act(ids)
-                _forget_attempts(queue.model, ids)
-        except Exception:
-            logger.exception("a batch of %d %s failed; trying row by row", len(ids), queue.model._meta.verbose_name)
-            for pk in ids:
-                _try_alone(queue.model, act, pk, now)
+        model = queue.model
+
+        def move(some: Sequence[int]) -> int:
+            act(some)
+            _forget_attempts(model, some)
+            return len(some)
+
+        together_or_each(
+            ids,
+            move,
+            of=str(model._meta.verbose_name_plural),
+            logger=logger,
+            failed=lambda pk, error: _note_failure(model, pk, error, now),
+        )
     return len(ids)
 
 
@@ -73,23 +80,19 @@ def claim(queue: WorkQuerySet, *, now: datetime, order_by: Sequence[Any], limit:
     return list(queue.filter(claim=token).order_by(*order_by).values_list("pk", flat=True))
 
 
-def _try_alone(model: Any, act: Callable[[Sequence[int]], None], pk: int, now: datetime) -> None:
-    try:
-        with transaction.atomic():
-            act([pk])
-            _forget_attempts(model, [pk])
-    except Exception as error:
-        logger.exception("%s %s failed", model._meta.verbose_name, pk)
-        later = now + timedelta(seconds=csplaybooks_settings.RETRY_SECONDS)
-        last_attempt = csplaybooks_settings.MAX_ATTEMPTS - 1
-        model.objects.filter(pk=pk).update(
-            attempts=F("attempts") + 1,
-            last_error=f"{type(error).__name__}: {error}"[:500].replace("\0", ""),
-            next_try_at=later,
-            stuck_at=Case(
-                When(attempts__gte=last_attempt, then=Value(now)), default=None, output_field=DateTimeField(null=True)
-            ),
-        )
+def _note_failure(model: Any, pk: int, error: Exception, now: datetime) -> None:
+    """A row failed by itself: it keeps the error, and waits for its next try, or after the last stands in the tray."""
+    logger.exception("%s %s failed", model._meta.verbose_name, pk)
+    later = now + timedelta(seconds=csplaybooks_settings.RETRY_SECONDS)
+    last_attempt = csplaybooks_settings.MAX_ATTEMPTS - 1
+    model.objects.filter(pk=pk).update(
+        attempts=F("attempts") + 1,
+        last_error=f"{type(error).__name__}: {error}"[:500].replace("\0", ""),
+        next_try_at=later,
+        stuck_at=Case(
+            When(attempts__gte=last_attempt, then=Value(now)), default=None, output_field=DateTimeField(null=True)
+        ),
+    )
 
 
 def _forget_attempts(model: Any, ids: Sequence[int]) -> None:

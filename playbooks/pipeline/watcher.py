@@ -27,6 +27,7 @@ from csplaybooks.playbooks.heartbeats import WATCHER
 from csplaybooks.playbooks.ladder import Ladder
 from csplaybooks.playbooks.leases import beat
 from csplaybooks.playbooks.models import Clock, ClockEvent, Interval, Play
+from csplaybooks.playbooks.pipeline.savepoints import together_or_each
 
 logger = logging.getLogger("csplaybooks.watcher")
 
@@ -87,29 +88,25 @@ def _settled(clocks: Sequence[Clock]) -> list[Clock]:
 
 def _notice_all(clocks: Sequence[Clock], now: datetime) -> int:
     """Deal with clocks together, or one by one where that fails; answers how many failed by themselves."""
-    try:
-        with transaction.atomic():
-            _notice(clocks, now)
-    except Exception:
-        logger.exception("%d clocks failed; trying one by one", len(clocks))
-        return sum(not _noticed_alone(clock.pk, now) for clock in clocks)
-    return 0
 
-
-def _noticed_alone(pk: int, now: datetime) -> bool:
-    try:
-        with transaction.atomic():
-            _notice([Clock.objects.get(pk=pk)], now)
-    except Exception:
-        logger.exception("clock %s failed", pk)
+    def put_off(clock: Clock, error: Exception) -> None:
+        logger.exception("clock %s failed", clock.pk)
         # It is recomputed whenever it is looked at, so no mark is needed for that.
         later = now + timedelta(seconds=csplaybooks_settings.RETRY_SECONDS)
-        Clock.objects.ticking().filter(pk=pk).update(next_event_at=later, is_stale=False)
-        return False
-    return True
+        Clock.objects.ticking().filter(pk=clock.pk).update(next_event_at=later, is_stale=False)
+
+    return len(clocks) - together_or_each(
+        clocks,
+        lambda some: _notice(some, now),
+        of="clocks",
+        logger=logger,
+        failed=put_off,
+        # Read anew: what was done to it with the others is rolled back.
+        alone=lambda clock: _notice([Clock.objects.get(pk=clock.pk)], now),
+    )
 
 
-def _notice(clocks: Sequence[Clock], now: datetime) -> None:
+def _notice(clocks: Sequence[Clock], now: datetime) -> int:
     facts = look_up(clocks)
     people = _people_of({clock.play_id for clock in clocks})
     ladder = Ladder.of_the_team()
@@ -144,6 +141,7 @@ def _notice(clocks: Sequence[Clock], now: datetime) -> None:
     set_lapses(facts.offers_moved())
     _write_lines(latest, now)
     tell_events(events, now=now)
+    return len(clocks)
 
 
 def _people_of(play_ids: set[int]) -> dict[int, tuple[int | None, int | None]]:

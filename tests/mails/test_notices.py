@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import transaction
 
-from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory, UserFactory
+from csplaybooks.accounts.factories import AbsenceFactory, AccountFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import TeamMember
 from csplaybooks.playbooks.acts.handoffs import accept_plays, lapse_offers, offer_plays, refuse_plays, take_back_plays
 from csplaybooks.playbooks.acts.notices import tell_assigned, tell_events
@@ -106,6 +107,54 @@ def test_a_new_owner_is_told_and_gets_one_mail(recipe, carla, mona, mailoutbox):
 def test_nobody_is_told_what_they_did_themselves(recipe, carla):
     assigned([at("Acme", recipe, TeamMemberFactory())], carla, actor=carla.user)
     assert told() == []
+
+
+def test_whoever_stands_in_is_told_too(recipe, carla, eve, mona, mailoutbox):
+    ben, dan = (TeamMemberFactory(name=name, manager=mona, user=UserFactory()) for name in ("Ben", "Dan"))
+    today = NOW.date()
+    AbsenceFactory(member=carla, stand_in=ben, first_day=today, last_day=today)
+    AbsenceFactory(member=ben, stand_in=dan, first_day=today, last_day=today)
+    play = at("Acme", recipe, carla)
+    assert done(offer_plays(play_ids=[play.pk], to_id=eve.pk, note="", now=NOW))
+    assert done(refuse_plays(play_ids=[play.pk], reason="No budget", now=NOW, actor=eve.user))
+    # Ben is away himself: whoever stands in for him stands in for Carla as well.
+    refused = [row for row in told() if row[1] == "refused"]
+    text = "Eve refused Seats nearly full at Acme: No budget"
+    assert refused == [
+        ("Carla", "refused", "now", text),
+        ("Dan", "refused", "now", f"For Carla, who is away: {text}"),
+    ]
+    with time_machine.travel(NOW, tick=False):
+        work(now=NOW)
+        have_mail_sent(now=NOW)
+        send_deliveries(now=NOW)
+    assert "dan@example.com" in addresses(mailoutbox)
+    # The day after they are back.
+    assigned([play], eve, now=NOW + DAY)
+    assigned([play], carla, now=NOW + DAY)
+    assert [who for who, kind, *_ in told() if kind == "assigned"] == ["Eve", "Carla"]
+
+
+@pytest.mark.parametrize("who", ["carla", "eve"])
+def test_neither_the_absent_nor_their_stand_in_tells_the_other_what_they_did(recipe, carla, eve, who):
+    AbsenceFactory(member=carla, stand_in=eve, first_day=NOW.date(), last_day=NOW.date())
+    actor = {"carla": carla, "eve": eve}[who]
+    assigned([at("Acme", recipe, TeamMemberFactory())], carla, actor=actor.user)
+    # From her holiday Carla has seen to it herself; what Eve did for her Carla is told.
+    assert [name for name, *_ in told()] == {"carla": [], "eve": ["Carla"]}[who]
+
+
+def test_who_is_told_anyway_is_not_told_again_as_a_stand_in(recipe, carla, eve, mona):
+    AbsenceFactory(member=carla, stand_in=mona, first_day=NOW.date(), last_day=(NOW + 30 * DAY).date())
+    play = at("Acme", recipe, carla)
+    assert done(offer_plays(play_ids=[play.pk], to_id=eve.pk, note="", now=NOW))
+    lapse_offers(play_ids=[play.pk], now=NOW + 30 * DAY)
+    # It lapsed to Mona, who holds it now: that is told her as her own.
+    text = "Eve did not answer the offer of Seats nearly full at Acme"
+    assert [row for row in told() if row[1] == "refused"] == [
+        ("Carla", "refused", "now", text),
+        ("Mona", "refused", "now", text),
+    ]
 
 
 def test_a_notice_goes_with_its_act(recipe, carla):
