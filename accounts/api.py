@@ -35,6 +35,9 @@ def date_field(**kwargs: Any) -> serializers.DateField:
 class MomentFormField(forms.CharField):
     """An instant in a query: ISO 8601 with its zone."""
 
+    #: What is said of a year that cannot be told in every time zone.
+    out_of_calendar = "The year must lie between 2 and 9998."
+
     def to_python(self, value: Any) -> Any:
         """The aware datetime, or None for nothing. Raises ValidationError `invalid` or `no_time_zone`."""
         text = super().to_python(value)
@@ -50,7 +53,7 @@ class MomentFormField(forms.CharField):
             raise ValidationError("The time needs its zone, such as 2026-11-22T08:00:00Z.", code="no_time_zone")
         if not 2 <= moment.year <= 9998:
             # Moved to another zone, such a time would leave the calendar.
-            raise ValidationError("The year must lie between 2 and 9998.", code="invalid")
+            raise ValidationError(self.out_of_calendar, code="invalid")
         return moment
 
 

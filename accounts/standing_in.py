@@ -43,6 +43,24 @@ def stand_ins_at(now: datetime) -> dict[int, int]:
     return {absent: here for absent, here in ends if here is not None}
 
 
+def absences_in_words(now: datetime) -> dict[int, str]:
+    """Of each member who is away at a moment, until when and who stands in: `away until 5 Dec, Ben stands in`.
+
+    The year is told where it is another. One query.
+    """
+    rows = list(absences_at(now).select_related("stand_in"))
+    away: Mapping[int, int | None] = {row.member_id: row.stand_in_id for row in rows}
+    names = {row.stand_in_id: str(row.stand_in) for row in rows if row.stand_in_id is not None}
+    last = {pk: max(row.last_day for row in rows if row.member_id == pk) for pk in away}
+    this_year = company_day(now).year
+    words = {}
+    for absent, day in last.items():
+        here = _end(absent, away)
+        until = f"{day.day} {day:%b}" if day.year == this_year else f"{day.day} {day:%b %Y}"
+        words[absent] = f"away until {until}, {'nobody' if here is None else names[here]} stands in"
+    return words
+
+
 def _end(member_id: int, away: Mapping[int, int | None]) -> int | None:
     """Who is there in the end, of those who stand in one for the other."""
     seen: set[int] = set()

@@ -76,7 +76,8 @@ class PluginSettings:
     TIME_ZONE = Setting(
         "UTC",
         str,
-        "The company's time zone, an IANA name. Dates (tenure, renewal, season) are its calendar days.",
+        "The company's time zone, an IANA name. Dates (tenure, renewal, season) are its calendar days. The admin of "
+        "the stand-alone site shows times in it, that of a host in the host's.",
     )
     CURRENCY = Setting(
         "USD", str, "The reporting currency, an ISO 4217 code. All money is kept in its minor units as well."
@@ -117,7 +118,7 @@ class PluginSettings:
         "Who may knock at the API: dotted paths of REST framework authentication classes, in order.",
     )
     PAGE_SIZE = Setting(50, int, "Rows on a page of a list when the reader names no page_size.", minimum=1)
-    PAGE_SIZE_MAX = Setting(500, int, "The most rows on a page; a bigger page_size is cut to it.", minimum=1)
+    PAGE_SIZE_MAX = Setting(500, int, "The most rows on a page; a bigger page_size is refused.", minimum=1)
 
     MAX_ATTEMPTS = Setting(
         5, int, "How often the pipeline tries a row that fails before it is put into the tray.", minimum=1

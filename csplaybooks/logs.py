@@ -17,6 +17,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -116,7 +117,11 @@ class PlainFormatter(logging.Formatter):
 
     A message is one line, whatever was put into it: control characters are written as `\\n` and the like, so that
     nobody forges a line. Tracebacks keep their lines.
+
+    Times are in UTC, as in JSON, whatever zone the site shows times in.
     """
+
+    converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""

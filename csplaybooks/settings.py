@@ -38,7 +38,8 @@ All that differs between machines comes from the environment:
 ``LOG_LEVEL``
     ``DEBUG``, ``INFO`` (default), ``WARNING``, ``ERROR`` or ``CRITICAL``: what is less than this is not logged.
 ``CSPLAYBOOKS_...``
-    Each setting of the plugin (``csplaybooks.conf``), such as ``CSPLAYBOOKS_TIME_ZONE``; lists comma-separated.
+    Each setting of the plugin (``csplaybooks.conf``), such as ``CSPLAYBOOKS_TIME_ZONE``, in which the admin shows and
+    takes times as well; lists comma-separated.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import django
 import environ
@@ -201,8 +203,29 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+
+# Where Django looks a zone up as well, if it is there; of one that is not, it tells with a traceback.
+_ZONES = Path("/usr/share/zoneinfo")
+
+
+def _company_zone() -> str:
+    """The company's time zone; UTC in place of a name that is none, which the system checks refuse in a sentence."""
+    name: str = env.str("CSPLAYBOOKS_TIME_ZONE", default="UTC")
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return "UTC"
+    if _ZONES.is_dir() and not (_ZONES / name).exists():
+        raise ImproperlyConfigured(
+            f"CSPLAYBOOKS_TIME_ZONE is {name!r}, which this machine does not list in {_ZONES}; write the name of a "
+            "city, such as Europe/Berlin."
+        )
+    return name
+
+
 LANGUAGE_CODE = "en"
-TIME_ZONE = "UTC"
+# In which pages show and take times. The database keeps them in UTC, and the API writes them so.
+TIME_ZONE = _company_zone()
 USE_TZ = True
 
 STATIC_URL = "static/"

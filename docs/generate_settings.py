@@ -54,7 +54,7 @@ The stand-alone site writes its log to standard error. Every request has an id: 
 where that is well-formed (up to 64 letters, digits, `.`, `_`, `-`), else one of ours. It is answered in the same
 header, stands in the body of the API's 500s, and is on each line of the log that comes from answering the request. Each
 request has a line of its own, without its query; health checks and static files only from `DEBUG` on. Tokens, cookies
-and bodies are never logged.
+and bodies are never logged. Times are in UTC.
 
 From a request to what it caused the way goes by numbers: the request's line of `csplaybooks.intake` names the batch,
 and the line of `csplaybooks.runs` names the batches that a run has claimed.

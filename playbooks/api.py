@@ -21,12 +21,12 @@ from csplaybooks.accounts.api import (
 from csplaybooks.accounts.models import Motion, TeamMember
 from csplaybooks.accounts.money import in_major_units
 from csplaybooks.api.permissions import ScopePermission, viewer_of
-from csplaybooks.api.problems import FieldError, Problem
 from csplaybooks.api.serializers import LARGEST_ID, BodySerializer
 from csplaybooks.api.views import ReadOnlyApiViewSet, describe
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
-from csplaybooks.playbooks.models import Clock, Outcome, Play, Playbook, PlayStep, Route, Stage, State
+from csplaybooks.playbooks.api_asked import playbook_called
+from csplaybooks.playbooks.models import Clock, Outcome, Play, PlayStep, Route, Stage, State
 from csplaybooks.playbooks.moves import Rights, possible
 from csplaybooks.playbooks.quotes import readable
 from csplaybooks.signals.api_queries import account_called
@@ -54,12 +54,19 @@ class MemberSerializer(serializers.Serializer[TeamMember]):
 
 
 class ClockSerializer(serializers.Serializer[Clock]):
-    """A promise and how it stands; `due_at` is null while paused. `number` counts the offers of one play."""
+    """A promise and how it stands; `due_at` is null while paused. `number` counts the offers of one play.
+
+    `breached_at` is the due time that was missed last. `excused_at` says since when that does not count: the due time
+    was moved behind it, with an empty `excuse_reason`, or a manager says so.
+    """
 
     target = serializers.CharField()
     number = serializers.IntegerField()
     due_at = moment_field()
     state = serializers.CharField()
+    breached_at = moment_field()
+    excused_at = moment_field()
+    excuse_reason = serializers.CharField()
 
 
 class CurrentStepSerializer(serializers.Serializer[PlayStep]):
@@ -232,11 +239,7 @@ class PlayViewSet(ReadOnlyApiViewSet):
         body.is_valid(raise_exception=True)
         asked = body.validated_data
         account_id = account_called(self.viewer, asked["account"], asked.get("account_source"))
-        playbook = Playbook.objects.visible_to(self.viewer).filter(key=asked["playbook"]).only("pk").first()
-        if playbook is None:
-            text = "There is no playbook with this key."
-            error = FieldError(("playbook",), "unknown_playbook", text)
-            raise Problem(status=404, code="unknown_playbook", message=text, errors=[error])
+        playbook = playbook_called(self.viewer, asked["playbook"])
         play = open_play_by_hand(
             account_id=account_id,
             playbook_id=playbook.pk,

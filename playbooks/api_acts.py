@@ -28,6 +28,7 @@ from csplaybooks.playbooks.acts.claiming import claim_plays, release_plays
 from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays, refuse_plays, take_back_plays
 from csplaybooks.playbooks.acts.moving import Answers
 from csplaybooks.playbooks.acts.plays import (
+    PAUSED_TOO_LONG,
     assign_plays,
     close_plays,
     log_touch,
@@ -44,15 +45,27 @@ from csplaybooks.playbooks.moves import MOVES, Rights, possible, refusal
 class MomentBodyField(serializers.Field[datetime, str, str, Any]):
     """An instant in a body: ISO 8601 with its zone."""
 
+    read_by = MomentFormField
+
     def to_internal_value(self, data: Any) -> datetime:
         """The aware datetime. Raises ValidationError `invalid` or `no_time_zone`."""
         try:
-            moment: datetime | None = MomentFormField().clean(data) if isinstance(data, str) else None
+            moment: datetime | None = self.read_by().clean(data) if isinstance(data, str) else None
         except Invalid as error:
             raise serializers.ValidationError(error.messages[0], code=error.code or "invalid") from error
         if moment is None:
             raise serializers.ValidationError("Write a time such as 2026-11-22T08:00:00Z.", code="invalid")
         return moment
+
+
+class _WakeUpFormField(MomentFormField):
+    out_of_calendar = PAUSED_TOO_LONG
+
+
+class WakeUpField(MomentBodyField):
+    """An instant at which a play wakes up."""
+
+    read_by = _WakeUpFormField
 
 
 class NothingBody(BodySerializer):
@@ -82,7 +95,7 @@ class PauseBody(BodySerializer):
     """What is waited for; without `wakes_at`, until somebody resumes it."""
 
     reason = serializers.CharField(max_length=500)
-    wakes_at = MomentBodyField(required=False, allow_null=True)
+    wakes_at = WakeUpField(required=False, allow_null=True)
 
 
 class OfferBody(BodySerializer):
@@ -98,10 +111,14 @@ class ReasonBody(BodySerializer):
     reason = serializers.CharField(required=False, allow_blank=True, max_length=500)
 
 
-class NoteBody(BodySerializer):
-    """What came of it, where there is something to say; the body may be missing."""
+class StepBody(BodySerializer):
+    """What came of it, where there is something to say; the body may be missing.
+
+    `contact` is the channel by which whoever did it was in contact with the customer: it is logged as a contact of now.
+    """
 
     note = serializers.CharField(required=False, allow_blank=True, max_length=500)
+    contact = serializers.ChoiceField(choices=Touch.Channel.choices, required=False, allow_blank=True)
 
 
 class GivenReasonBody(BodySerializer):
@@ -184,7 +201,11 @@ API_ACTS = (
     ApiAct("accept", NothingBody, lambda body, how: accept_plays(**how)),
     ApiAct("refuse", GivenReasonBody, lambda body, how: refuse_plays(reason=body["reason"], **how)),
     ApiAct("take_back", ReasonBody, _take_back),
-    ApiAct("step", NoteBody, lambda body, how: finish_steps(note=body.get("note", ""), **how)),
+    ApiAct(
+        "step",
+        StepBody,
+        lambda body, how: finish_steps(note=body.get("note", ""), contact=body.get("contact", ""), **how),
+    ),
     ApiAct("skip_step", GivenReasonBody, lambda body, how: finish_steps(note=body["reason"], skip=True, **how)),
     _ending("win", Outcome.WON),
     _ending("lose", Outcome.LOST),

@@ -1,15 +1,17 @@
-"""When a question over REST is about: a past moment, a run, or now."""
+"""What a question over REST is about: a past moment, a run, or now; a playbook; members of the team."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from django import forms
 
 from csplaybooks.accounts.api import MomentFormField
+from csplaybooks.accounts.models import TeamMember
 from csplaybooks.api.problems import FieldError, Problem
-from csplaybooks.playbooks.models import Run
+from csplaybooks.playbooks.models import Playbook, Run
 from csplaybooks.playbooks.verdicts import EARLIEST, Asked
 
 _LARGEST_ID = 2**63 - 1
@@ -41,6 +43,33 @@ def asked_of(values: dict[str, Any], now: datetime) -> Asked:
     if at is not None and at < EARLIEST:
         raise _bad("at", "Ask from 2000-01-01 on.")
     return Asked.now(now) if at is None else Asked.at(at)
+
+
+def playbook_called(viewer: Any, key: str) -> Playbook:
+    """The playbook of this key, with the version that runs. Raises Problem 404 `unknown_playbook`."""
+    playbooks = Playbook.objects.visible_to(viewer).select_related("published")
+    playbook: Playbook | None = playbooks.filter(key=key).first()
+    if playbook is None:
+        raise _unknown("unknown_playbook", "playbook", "There is no playbook with this key.")
+    return playbook
+
+
+def require_members(viewer: Any, ids: Mapping[str, int | None]) -> None:
+    """Refuse ids of members that there are not, by the parameter; those who have left are some. One query at most.
+
+    Raises Problem 404 `unknown_member`.
+    """
+    wanted = {pk for pk in ids.values() if pk is not None}
+    if not wanted:
+        return
+    there = set(TeamMember.objects.visible_to(viewer).filter(pk__in=wanted).values_list("pk", flat=True))
+    for name, pk in ids.items():
+        if pk is not None and pk not in there:
+            raise _unknown("unknown_member", name, f"There is no team member {pk}.")
+
+
+def _unknown(code: str, name: str, message: str) -> Problem:
+    return Problem(status=404, code=code, message=message, errors=[FieldError((name,), code, message)])
 
 
 def _bad(name: str, message: str) -> Problem:

@@ -23,6 +23,7 @@ from csplaybooks.accounts.models import Motion, Segment
 from csplaybooks.api.problems import FieldError, Problem
 from csplaybooks.api.views import ApiMixin, ApiView, describe
 from csplaybooks.playbooks.api import MemberSerializer, may_read
+from csplaybooks.playbooks.api_asked import playbook_called, require_members
 from csplaybooks.playbooks.models import Handoff, Interval, Play, Route
 from csplaybooks.playbooks.reports import (
     Behind,
@@ -36,7 +37,7 @@ from csplaybooks.playbooks.reports import (
     handoff_report,
     whose_time,
 )
-from csplaybooks.signals.api_queries import asked_in
+from csplaybooks.signals.api_queries import account_named, asked_in
 
 #: What is told unless a period is asked for.
 DAYS = timedelta(days=30)
@@ -126,24 +127,26 @@ class WhoseTimeView(ApiView):
 
     @describe(responses=WhoseTimeSerializer)
     def get(self, request: Request) -> Response:
-        """The sums. Raises Problem 400 `invalid_filter`."""
+        """The sums. Raises Problem 400 `invalid_filter`, and 404 for what is named and there is not."""
         values = asked_in(request, WhoseTimeQuery)
         if (values["of"] is None) != (values["key"] is None):
             raise _bad("key" if values["key"] is None else "of", "Name both `of` and `key`, or neither.")
+        which = _which(self.viewer, values)
         now = timezone.now()
         since, until = _period(values, now)
         answer = _asked(
+            values,
             lambda: whose_time(
                 viewer=self.viewer,
                 since=since,
                 until=until,
                 now=now,
                 by=Cut(values["by"] or Cut.HOLDER),
-                which=_which(values),
+                which=which,
                 behind=Behind(Cut(values["of"]), values["key"]) if values["of"] else None,
                 weekly=values["weekly"] == "true",
                 limit=MOST_LINES,
-            )
+            ),
         )
         told = {
             "by": answer.by.value,
@@ -221,11 +224,13 @@ class HandoffReportView(ApiView):
 
     @describe(responses=HandoffReportSerializer)
     def get(self, request: Request) -> Response:
-        """The report. Raises Problem 400 `invalid_filter`."""
+        """The report. Raises Problem 400 `invalid_filter`, and 404 for what is named and there is not."""
         values = asked_in(request, HandoffQuery)
+        which = _which(self.viewer, values)
         now = timezone.now()
         since, until = _period(values, now)
         answer = _asked(
+            values,
             lambda: handoff_report(
                 viewer=self.viewer,
                 since=since,
@@ -233,10 +238,10 @@ class HandoffReportView(ApiView):
                 now=now,
                 pairing=Pairing(values["by"] or Pairing.PAIR),
                 every=Every(values["every"]) if values["every"] else None,
-                which=_which(values),
+                which=which,
                 by_id=values["offered_by"],
                 to_id=values["offered_to"],
-            )
+            ),
         )
         told = {
             "since": answer.since,
@@ -293,23 +298,33 @@ def _period(values: dict[str, Any], now: datetime) -> tuple[datetime, datetime]:
     return values["since"] or until - DAYS, until
 
 
-def _which(values: dict[str, Any]) -> WhichPlays:
-    """The plays that count."""
-    names = {"account": "external_id", "account_source": "source"}
-    identity = {wanted: values[name] for name, wanted in names.items() if values[name]}
+def _which(viewer: Any, values: dict[str, Any]) -> WhichPlays:
+    """The plays that count. Raises Problem for a playbook, an account or a member that there is not."""
+    if values["playbook"]:
+        playbook_called(viewer, values["playbook"])
+    require_members(viewer, {name: values.get(name) for name in ("owner", "offered_by", "offered_to")})
+    accounts: Any = None
+    if values["account"]:
+        accounts = [account_named(viewer, values["account"], values["account_source"])]
+    elif values["account_source"]:
+        accounts = accounts_known_as(source=values["account_source"])
     return WhichPlays(
         **{name: values[name] or "" for name in ("playbook", "motion", "route", "segment")},
         owner_id=values["owner"],
-        accounts=accounts_known_as(**identity) if identity else None,
+        accounts=accounts,
     )
 
 
-def _asked(report: Callable[[], Any]) -> Any:
-    """What a report answers; what it refuses is a 400 that names the parameter."""
+def _asked(values: dict[str, Any], report: Callable[[], Any]) -> Any:
+    """What a report answers; what it refuses is a 400 that names the parameter.
+
+    Where only the end of the period was said, the beginning follows from it, and so does what is wrong with it.
+    """
     try:
         return report()
     except ReportError as error:
-        raise _bad(error.parameter, str(error)) from error
+        blamed = "until" if error.parameter == "since" and values["since"] is None else error.parameter
+        raise _bad(blamed, str(error)) from error
 
 
 def _bad(name: str, message: str) -> Problem:

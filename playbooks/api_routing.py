@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -16,17 +17,18 @@ from csplaybooks.accounts.money import in_major_units
 from csplaybooks.api.problems import FieldError, Problem
 from csplaybooks.api.views import ApiView, describe
 from csplaybooks.conf import csplaybooks_settings
+from csplaybooks.playbooks.api_asked import playbook_called
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.models import Play, Playbook, Route
 from csplaybooks.playbooks.routing import dry_runs, recipes_of
-from csplaybooks.signals.api_queries import AccountQuery, account_called, asked_in
+from csplaybooks.signals.api_queries import AccountQuery, account_named, asked_in
 
 
 class RoutingQuery(AccountQuery):
     """Which account and playbook (all that run where none is named), by its draft, and under which highest route."""
 
     playbook = forms.CharField(max_length=100, required=False)
-    draft = forms.NullBooleanField(required=False)
+    draft = forms.ChoiceField(choices=[("true", "true"), ("false", "false")], required=False)
     ceiling = forms.ChoiceField(choices=Route.choices, required=False)
 
 
@@ -98,24 +100,30 @@ class RoutingView(ApiView):
     def get(self, request: Request) -> Response:
         """The answers, by the name of the playbook.
 
-        Raises Problem: as `account_called`; 404 for a playbook that there is not, or that was never published; 400
-        `invalid_draft` for a draft that cannot be read.
+        Raises Problem: as `account_named`; 404 `unknown_playbook`; 400 `invalid_filter` for one that was never
+        published, and `invalid_draft` for a draft that cannot be read.
         """
         values = asked_in(request, RoutingQuery)
-        account_id = account_called(self.viewer, values["account"], values["account_source"])
+        account_id = account_named(self.viewer, values["account"], values["account_source"])
         if not Account.objects.own_of(self.viewer).filter(pk=account_id).exists():
             # As with verdicts: who sees an account for the sake of one play does not see what else would be done there.
             raise NotFound("The routing of this account is for those who look after it.")
-        playbooks = Playbook.objects.visible_to(self.viewer).select_related("published").order_by("name", "pk")
-        playbooks = playbooks.filter(key=values["playbook"]) if values["playbook"] else playbooks.filter(is_active=True)
+        playbooks: Iterable[Playbook]
+        if values["playbook"]:
+            playbooks = [playbook_called(self.viewer, values["playbook"])]
+        else:
+            running = Playbook.objects.visible_to(self.viewer).filter(is_active=True)
+            playbooks = running.select_related("published").order_by("name", "pk")
         try:
-            recipes = recipes_of(playbooks, draft=bool(values["draft"]))
+            recipes = recipes_of(playbooks, draft=values["draft"] == "true")
         except DocumentError as error:
             faults = [FieldError(("draft", path), "invalid", said) for path, said in error.errors]
             message = " ".join(fault.sentence for fault in faults)
             raise Problem(status=400, code="invalid_draft", message=message, errors=faults) from error
         if values["playbook"] and not recipes:
-            raise NotFound("There is no playbook of this key, or it was never published.")
+            message = "This playbook was never published: ask about its draft, with draft=true."
+            fault = FieldError(("playbook",), "never_published", message)
+            raise Problem(status=400, code="invalid_filter", message=fault.sentence, errors=[fault])
         runs = dry_runs(account_id, recipes, now=timezone.now(), ceiling=values["ceiling"] or "")
         return Response(RoutingSerializer({"results": [_flat(run.as_json()) for run in runs]}).data)
 

@@ -167,6 +167,11 @@ class Due:
     level: int
     at: datetime
 
+    @property
+    def step(self) -> int:
+        """The per cent of a warning, the number of a rung; see `ClockEvent`."""
+        return self.level % ClockEvent.RUN
+
 
 def promise(clock: Clock) -> timedelta:
     """How long was promised."""
@@ -180,31 +185,46 @@ def working_calendar(clock: Clock, calendars: Calendars) -> BusinessCalendar | N
     return calendars[clock.calendar_id, clock.zone]
 
 
-def schedule(clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses) -> list[Due]:
+def schedule(
+    clock: Clock, calendar: BusinessCalendar | None, pauses: Pauses, written: Iterable[tuple[str, int]] = ()
+) -> list[Due]:
     """Everything that will happen on a clock if nobody acts, in order; short while a pause lasts.
 
     Warnings at their shares of the promise, the breach when it is due, and the rungs of the ladder after it, in
-    hours of the same kind. Where a person has excused the breach, no rung is climbed any more. What the calendar opens
-    too little for is left out, as if it never came: no act on a play fails for the sake of a calendar, and the doctor
-    tells of such promises.
+    hours of the same kind. What stands `written` says in which run it is: where the due time lies behind the written
+    breach it runs once more, and is warned of what comes after that breach; else the ladder of that breach goes on.
+    Where a person has excused it, nobody is told any more: only the breach is left. What the calendar opens too little
+    for is left out, as if it never came: no act on a play fails for the sake of a calendar, and the doctor tells of
+    such promises.
     """
+    due = due_if_ever(calendar, clock.started_at, promise(clock), pauses)
+    breaches = sum(kind == ClockEvent.Kind.BREACHED for kind, _ in written)
+    stands = is_broken(clock, due)
+    run = breaches - 1 if stands and breaches else breaches
     events: list[Due] = []
-    for percent in sorted(clock.warn_percents):
+    for percent in () if stands or clock.excuse_reason else sorted(clock.warn_percents):
         try:
             at = moment_at_share(calendar, clock.started_at, promise(clock), percent, pauses)
         except HorizonExceeded:
             break
-        if at is not None:
-            events.append(Due(ClockEvent.Kind.WARNED, percent, at))
-    due = due_if_ever(calendar, clock.started_at, promise(clock), pauses)
+        if at is not None and (clock.breached_at is None or at > clock.breached_at):
+            events.append(Due(ClockEvent.Kind.WARNED, run * ClockEvent.RUN + percent, at))
     if due is not None:
-        events.append(Due(ClockEvent.Kind.BREACHED, 0, due))
+        events.append(Due(ClockEvent.Kind.BREACHED, run, due))
         ladder = () if clock.excuse_reason else clock.escalation_waits
         for rung, wait in enumerate(ladder, start=1):
             at = due_if_ever(calendar, clock.started_at, promise(clock) + timedelta(seconds=wait), pauses)
             if at is not None:
-                events.append(Due(ClockEvent.Kind.ESCALATED, rung, max(at, due)))
+                events.append(Due(ClockEvent.Kind.ESCALATED, run * ClockEvent.RUN + rung, max(at, due)))
     return events
+
+
+def is_broken(clock: Clock, due: datetime | None) -> bool:
+    """Whether the breach that stands written counts, where the promise is due at `due` (None: it is not).
+
+    It does not while the due time lies behind it: then the clock runs on to that.
+    """
+    return clock.breached_at is not None and due is not None and due <= clock.breached_at
 
 
 def due_if_ever(
@@ -230,11 +250,12 @@ def set_times(
     written: Iterable[tuple[str, int]],
     now: datetime,
 ) -> None:
-    """Compute the clock's `due_at`, `next_event_at` and state anew, on the object only; it must still tick.
+    """Compute the clock's `due_at`, `next_event_at`, state and excuse anew, on the object only; it must still tick.
 
-    A written breach stays; where the due time has moved behind it, it is excused.
+    A written breach stays; while the due time lies behind it, it is excused, and the clock runs on.
     """
-    set_times_by(clock, schedule(clock, calendar, pauses), pauses, written, now)
+    written = set(written)
+    set_times_by(clock, schedule(clock, calendar, pauses, written), pauses, written, now)
 
 
 def set_times_by(
@@ -245,14 +266,20 @@ def set_times_by(
     waiting = outstanding(events, written)
     clock.due_at = breach
     clock.next_event_at = waiting[0].at if waiting else None
-    if clock.breached_at is not None:
+    stands = is_broken(clock, breach)
+    if stands:
         clock.state = Clock.State.BREACHED
-        if clock.excused_at is None and (breach is None or breach > clock.breached_at):
-            clock.excused_at = now
     else:
         lasting = any(end is None for _, end in pauses)
         clock.state = Clock.State.PAUSED if lasting and breach is None else Clock.State.RUNNING
+    _excuse(clock, clock.breached_at is not None and not stands, now)
     clock.is_stale = False
+
+
+def _excuse(clock: Clock, excused: bool, now: datetime) -> None:
+    """Have the written breach excused, or not; what a person has excused stays so."""
+    if not clock.excuse_reason:
+        clock.excused_at = (clock.excused_at or now) if excused else None
 
 
 def written_events(clock_ids: Iterable[int]) -> dict[int, set[tuple[str, int]]]:
@@ -266,11 +293,11 @@ def written_events(clock_ids: Iterable[int]) -> dict[int, set[tuple[str, int]]]:
 
 
 def finish(clock: Clock, at: datetime, now: datetime) -> ClockEvent | None:
-    """The promise was kept at `at`: met, or missed where a breach stands written or was due before that.
+    """The promise was kept at `at`: met, or missed where it was due before that.
 
     On the object only, whose times must be fresh. Answers the event, unsaved and without a holder, of a breach that
-    the watcher had not come by to see, so that it is never lost. A written breach stays; where the promise turns out
-    to have been kept before it was due, and was only told of late, it is excused and the promise is met.
+    the watcher had not come by to see, so that it is never lost. A written breach stays; where the promise was kept by
+    the time that it is due, moved later meanwhile or only told of late, it is excused and the promise is met.
     """
     # A contact made before somebody owned the play keeps the promise the moment it begins.
     at = max(at, clock.started_at)
@@ -289,16 +316,21 @@ def call_off(clock: Clock, now: datetime) -> ClockEvent | None:
 
 
 def breach_unseen(clock: Clock, at: datetime, now: datetime) -> ClockEvent | None:
-    """Write a breach that was due before `at` on the clock, where none stands, and answer its event."""
-    if clock.breached_at is not None or clock.due_at is None or clock.due_at >= at:
+    """Write a breach that was due before `at` on the clock, where none stands, and answer its event.
+
+    Its level is that of a first breach, or 1 where there was one already: `write_unseen` finds which it is.
+    """
+    due = clock.due_at
+    if due is None or due >= at or is_broken(clock, due):
         return None
+    level = 0 if clock.breached_at is None else 1
     # Who did it late may have looked at the clock later than whoever writes it down.
-    clock.breached_at, clock.noticed_at = clock.due_at, max(now, at)
+    clock.breached_at, clock.noticed_at = due, max(now, at)
     return ClockEvent(
         clock=clock,
         kind=ClockEvent.Kind.BREACHED,
-        level=0,
-        due_at=clock.due_at,
+        level=level,
+        due_at=due,
         noticed_at=clock.noticed_at,
     )
 
@@ -307,12 +339,11 @@ def _is_late(clock: Clock, at: datetime) -> bool:
     return clock.due_at is not None and clock.due_at < at
 
 
-def _end(clock: Clock, unless_breached: Clock.State, at: datetime, now: datetime) -> None:
-    if clock.breached_at is not None and at < clock.breached_at and clock.excused_at is None:
-        # The watcher was quicker than whoever ended it in time, and only told of it late.
-        clock.excused_at = now
-    kept = clock.breached_at is None or (clock.excused_at is not None and not _is_late(clock, at))
-    clock.state = unless_breached if kept else Clock.State.MISSED
+def _end(clock: Clock, unless_late: Clock.State, at: datetime, now: datetime) -> None:
+    is_late = _is_late(clock, at)
+    # In time, and broken all the same: it was moved, or the watcher was quicker than whoever told of it.
+    _excuse(clock, clock.breached_at is not None and not is_late, now)
+    clock.state = Clock.State.MISSED if is_late else unless_late
     clock.done_at = at
     clock.next_event_at = None
 
@@ -398,7 +429,8 @@ class Facts:
 
     def schedule(self, clock: Clock) -> list[Due]:
         """Everything that will happen on a clock; see `schedule`."""
-        return schedule(clock, working_calendar(clock, self.calendars), self.pauses[clock.play_id])
+        calendar = working_calendar(clock, self.calendars)
+        return schedule(clock, calendar, self.pauses[clock.play_id], self.written[clock.pk])
 
     def apply(self, clock: Clock, events: Sequence[Due], now: datetime) -> None:
         """Set the times of a clock by what `schedule` has answered; see `set_times`."""
@@ -444,17 +476,24 @@ def save_clocks(clocks: Sequence[Clock], fields: Sequence[str]) -> None:
 
 
 def write_unseen(breaches: Iterable[ClockEvent | None], plays: Iterable[Play]) -> list[ClockEvent]:
-    """Write breaches that nobody had come by to see, as `finish` and `call_off` answer them; answers those there were.
+    """Write breaches that nobody had come by to see, as `finish` and `call_off` answer them; answers those to tell of.
 
-    `plays` are theirs, as they stood: whoever held one then is named, and is to know of it.
+    `plays` are theirs, as they stood: whoever held one then is named, and is to know of it. Where a person has excused
+    the promise, nobody is.
     """
     events = [event for event in breaches if event is not None]
     if not events:
         return []
     standing = {play.pk: play for play in plays}
     ladder = Ladder.of_the_team()
+    again = [event.clock_id for event in events if event.level]
+    before = written_events(again) if again else {}
     for event in events:
+        if event.level:
+            event.level = sum(kind == ClockEvent.Kind.BREACHED for kind, _ in before[event.clock_id])
         play = standing[event.clock.play_id]
         event.holder_id = play.holder_id
-        event.told_id = ladder.told(event.kind, event.level, holder_id=play.holder_id, owner_id=play.owner_id)
-    return ClockEvent.objects.bulk_create(events)
+        if not event.clock.excuse_reason:
+            event.told_id = ladder.told(event.kind, 0, holder_id=play.holder_id, owner_id=play.owner_id)
+    ClockEvent.objects.bulk_create(events)
+    return [event for event in events if not event.clock.excuse_reason]

@@ -1,9 +1,9 @@
 """Signals that are contacts: what a mail tool, a phone system or a calendar tells of contacts with a customer.
 
 A source sends them like any other signal. The property `play` (the play's id) or `prompt` (the id of its prompt, such
-as `play-17`) names the play that a contact belongs to; one that names none belongs to the account's open play, where
-there is exactly one. `direction` (`out` or `in`) and `note` say more, and `member`, the e-mail address of a member of
-the team, who made it.
+as `play-17`) names the play that a contact belongs to; one that names none belongs to the play that was open at the
+account then, where it was exactly one. `direction` (`out` or `in`) and `note` say more, and `member`, the e-mail
+address of a member of the team, who made it.
 """
 
 from __future__ import annotations

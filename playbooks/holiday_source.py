@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import date
 from difflib import get_close_matches
 from importlib.metadata import version
+from itertools import count
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -59,10 +60,7 @@ def holidays_of(country: str, subdivision: str, year: int) -> dict[date, str]:
         found = _library_days(country, subdivision, year)
     if not found:
         raise ValidationError(
-            {
-                "years": f"No public holidays of {place} are known in {year}. "
-                f"The years that may be asked for are {found.start_year} to {found.end_year}."
-            }
+            {"years": f"No public holidays of {place} are known in {year}. {_known_years(country, subdivision, found)}"}
         )
     # What it tells its users, and not programmers; older releases used the base. Some would look like all of them.
     if gaps := [str(each.message).rstrip(".") for each in told if each.category in (UserWarning, Warning)]:
@@ -126,6 +124,19 @@ def _names() -> Iterator[tuple[str, str]]:
             said = f"{code} ({name.title()})"
             for known in (name, code, *others):
                 yield known.casefold(), said
+
+
+def _known_years(country: str, subdivision: str, found: Any) -> str:
+    """The years of which the library knows holidays of a place: it names a longer span than it has days for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        back = range(found.end_year, found.start_year - 1, -1)
+        known = [year for year in back if _library_days(country, subdivision, year)]
+    if not known:
+        return "None are known of any year."
+    # Without gap from the last on: long ago there are years with none between years with some.
+    first = next(year for year in count(known[0], -1) if year - 1 not in known)
+    return f"The years that may be asked for are {first} to {known[0]}."
 
 
 def _library_days(country: str, subdivision: str, year: int) -> Any:

@@ -24,7 +24,7 @@ from csplaybooks.accounts.models import ApiToken, TeamMember
 from csplaybooks.accounts.standing_in import stands_in_for
 from csplaybooks.accounts.visibility import scope_of
 from csplaybooks.playbooks.models import Play, PlayStep, Route, Stage, State
-from csplaybooks.playbooks.people import may_own
+from csplaybooks.playbooks.people import HEAVY, full_in_words, load_of, may_own
 
 _Where = frozenset[tuple[Stage, State]]
 
@@ -41,7 +41,7 @@ class Relation(Enum):
     #: Nobody owns it, so it is no matter of a side: anybody who sees it.
     NOBODYS = "whoever sees it, while nobody owns it"
     SEES = "whoever sees it"
-    #: Somebody of the team, for themselves: one who sees it, and may own plays on its route.
+    #: Somebody of the team, for themselves: one who sees it, may own plays on its route, and has room under their cap.
     MAY_OWN = "whoever of the team sees it and may own a play on its route"
 
 
@@ -157,13 +157,14 @@ class Rights:
     """What somebody may do with plays, at a moment.
 
     `members` are those for whose side they act: themselves, everybody below them, and whom they stand in for. `routes`
-    are those on which they may own plays themselves.
+    are those on which they may own plays themselves, as the `member` that they are.
     """
 
     actor: Any = None
     everything: bool = False
     members: frozenset[int] = field(default_factory=frozenset)
     routes: frozenset[str] = field(default_factory=frozenset)
+    member: TeamMember | None = None
 
     @classmethod
     def of(cls, actor: Any, now: datetime) -> Rights:
@@ -186,7 +187,18 @@ class Rights:
             everything=scope.everything,
             members=members,
             routes=frozenset(route.value for route in Route if member is not None and may_own(member, route)),
+            member=member,
         )
+
+    @cached_property
+    def load(self) -> int:
+        """How much they carry; one query, asked once, where it is in question whether they have room for a play."""
+        return 0 if self.member is None else load_of(self.member.pk)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they have no room for one more play that takes their time; as `load`."""
+        return self.member is not None and self.load >= self.member.open_play_cap
 
     @property
     def is_system(self) -> bool:
@@ -212,7 +224,9 @@ class Rights:
         if not who:
             return _NONE
         if Relation.MAY_OWN in who:
-            return Q(route__in=self.routes)
+            mine = Q(route__in=self.routes)
+            # To take one's own play out of the tray takes no room.
+            return mine & (~Q(route__in=HEAVY) | Q(owner=self.member)) if self.is_full else mine
         if self.everything or Relation.SEES in who:
             return _ANY
         theirs = _NONE
@@ -231,7 +245,7 @@ class Rights:
         if not who:
             return False
         if Relation.MAY_OWN in who:
-            return play.route in self.routes
+            return play.route in self.routes and not self._overloads(play)
         if self.everything or Relation.SEES in who:
             return True
         return any(
@@ -240,6 +254,11 @@ class Rights:
             else getattr(play, f"{SIDES[relation]}_id") in self.members
             for relation in who
         )
+
+    def _overloads(self, play: Play) -> bool:
+        """Whether they have no room to own a play."""
+        theirs = self.member is not None and play.owner_id == self.member.pk
+        return play.route in HEAVY and not theirs and self.is_full
 
 
 SYSTEM = Rights()
@@ -282,15 +301,16 @@ def possible(play: Play, rights: Rights = SYSTEM) -> list[str]:
     return [verb for verb in MOVES if stands_right(verb, play) and rights.has(verb, play) and verb in rights.permitted]
 
 
-def refusal(verb: str, play: Play | None, rights: Rights = SYSTEM) -> str:
+def refusal(verb: str, play: Play | None, rights: Rights = SYSTEM, *, why: str = "") -> str:
     """Why an act was not done on a play, naming what is possible instead.
 
-    The play needs its owner and holder at hand.
+    `why` is a reason beside the table, where there is one. The play needs its owner and holder at hand.
     """
     if play is None:
         return "there is no such play"
-    instead = ", ".join(MOVES[name].label for name in possible(play, rights)) or "nothing any more"
-    return f"{MOVES[verb].label} is not possible: {_why(verb, play, rights)}; possible: {instead}"
+    verbs = [name for name in possible(play, rights) if not (why and name == verb)]
+    instead = ", ".join(MOVES[name].label for name in verbs) or "nothing any more"
+    return f"{MOVES[verb].label} is not possible: {why or _why(verb, play, rights)}; possible: {instead}"
 
 
 def _why(verb: str, play: Play, rights: Rights) -> str:
@@ -308,6 +328,8 @@ def _why(verb: str, play: Play, rights: Rights) -> str:
         return "somebody else was first"
     if not row.who:
         return "that happens by itself when its time has come"
+    if Relation.MAY_OWN in row.who and play.route in rights.routes and rights.member is not None:
+        return full_in_words(rights.member, rights.load)
     people = dict.fromkeys(
         str(person) for relation in row.who if relation in SIDES and (person := getattr(play, SIDES[relation]))
     )

@@ -16,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count, IntegerField, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import AccountTeam, TeamMember
 from csplaybooks.accounts.standing_in import absences_at
 from csplaybooks.playbooks.models import Handoff, Play, Route
@@ -116,12 +117,7 @@ class People:
     @classmethod
     def at(cls, now: datetime) -> People:
         """The team at a moment; two queries."""
-        owned = Play.objects.open().filter(owner=OuterRef("pk"), route__in=HEAVY)
-        offered = Handoff.objects.filter(
-            offered_to=OuterRef("pk"), answer=Handoff.Answer.WAITING, play__route__in=HEAVY
-        )
-        everybody = TeamMember.objects.annotate(owned=_counted(owned, "owner"), offered=_counted(offered, "offered_to"))
-        rows = list(everybody.order_by("pk"))
+        rows = list(_with_loads().order_by("pk"))
         return cls(
             members={member.pk: member for member in rows if member.is_active},
             away={
@@ -130,7 +126,7 @@ class People:
             },
             names={member.pk: member.name for member in rows},
             leaders={member.pk: member.manager_id for member in rows},
-            load={member.pk: member.owned + member.offered for member in rows if member.is_active},
+            load={member.pk: member.carried for member in rows if member.is_active},
         )
 
     def without(self, member_id: int) -> People:
@@ -228,6 +224,24 @@ class People:
         return None
 
 
+def load_of(member_id: int) -> int:
+    """How many plays that take a person's time a member carries: open ones, and those on offer to them; one query."""
+    carried: int = _with_loads().values_list("carried", flat=True).get(pk=member_id)
+    return carried
+
+
+def full_in_words(member: TeamMember, load: int) -> str:
+    """That somebody has no room for a play of their own accord."""
+    return f"{member} carries {load} of {member.open_play_cap}: close or give back one first"
+
+
+def _with_loads() -> Any:
+    """All members, each with how much they carry, as `carried`."""
+    owned = Play.objects.open().filter(owner=OuterRef("pk"), route__in=HEAVY)
+    offered = Handoff.objects.filter(offered_to=OuterRef("pk"), answer=Handoff.Answer.WAITING, play__route__in=HEAVY)
+    return TeamMember.objects.annotate(carried=_counted(owned, "owner") + _counted(offered, "offered_to"))
+
+
 def _counted(rows: Any, by: str) -> Any:
     """How many of `rows`, which refer to the row outside, there are."""
     number = rows.order_by().values(by).annotate(number=Count("pk")).values("number")
@@ -246,8 +260,10 @@ def pool_of(route: Route, csm: int | None, owner: str = "csm") -> str:
 
 #: What somebody is to an account.
 THE_CSM, THE_AE, THE_MANAGER = "the account's CSM", "the account's AE", "the manager of the account's people"
+THE_DESK = "the digital desk"
 FROM_THE_POOL = "the least loaded of the pool"
 NOBODY = "nobody is here and under their cap"
+_STANDS_IN = "stands in for "
 
 
 def choose_owner(
@@ -261,7 +277,7 @@ def choose_owner(
     """
     route, owner = routing.route, routing.owner
     if owner == "desk" and (desk := people.desk()) is not None:
-        return desk, "the digital desk"
+        return desk, THE_DESK
     own: list[tuple[int | None, str]] = [(csm, THE_CSM)]
     if owner == "ae":
         own = [(executive, THE_AE)]
@@ -272,9 +288,9 @@ def choose_owner(
     for member_id, part in own:
         here = _own(member_id, part, route, people, trail)
         if here is not None:
-            return here, part if here == member_id else f"stands in for {part}"
+            return here, part if here == member_id else f"{_STANDS_IN}{part}"
     if owner != "desk" and not route.counts_toward_load and owner == "csm" and (desk := people.desk()) is not None:
-        return desk, "the digital desk"
+        return desk, THE_DESK
     chosen = people.least_loaded(pool_of(route, csm, owner), route)
     return (None, NOBODY) if chosen is None else (chosen, FROM_THE_POOL)
 
@@ -288,6 +304,18 @@ def _own(member_id: int | None, part: str, route: Route, people: People, trail: 
             if why := people.why_not(pk, route):
                 trail.append(Passed(pk, part if pk == member_id else f"who stands in for {part}", why))
     return here if fits else None
+
+
+def chosen_in_words(why: str) -> str:
+    """The reason of a choice as a sentence for whoever it fell on: `the routing chose the account's CSM`.
+
+    What is no choice of the routing's, such as that somebody has left, is a sentence already.
+    """
+    part, *passed = why.split("; ")
+    who = part.removeprefix(_STANDS_IN)
+    if who not in (THE_CSM, THE_AE, THE_MANAGER, THE_DESK, FROM_THE_POOL):
+        return why
+    return "; ".join([f"the routing chose {'' if who == part else 'whoever '}{part}", *passed])
 
 
 def is_offered(routing: Routing, owner_id: int, people: People) -> bool:
@@ -361,3 +389,21 @@ def team_of(accounts: Any) -> dict[tuple[int, str], int]:
     """The members who look after accounts (ids, or a query of them), by account and role. One query."""
     current = AccountTeam.objects.current().filter(account__in=accounts).order_by()
     return {(account, role): member for account, role, member in current.values_list("account", "role", "member")}
+
+
+#: Why a play stays with somebody to whom it was offered once.
+ACCEPTED = "accepted it when it was offered"
+
+
+def accepted_by(plays: Iterable[Play]) -> set[tuple[int, int]]:
+    """Which plays were accepted by whom when they were offered, as pairs of ids; one query."""
+    rows = Handoff.objects.filter(play__in=Ids([play.pk for play in plays]), answer=Handoff.Answer.ACCEPTED)
+    return set(rows.order_by().values_list("play", "offered_to"))
+
+
+def keeps(play: Play, accepted: set[tuple[int, int]], people: People) -> bool:
+    """Whether a play stays with its owner whatever the routing says: they accepted it, are here and did not release it.
+
+    Being away for some days does not count: whoever stands in does it meanwhile.
+    """
+    return play.owner_id in people.members and play.tray_at is None and (play.pk, play.owner_id) in accepted

@@ -13,7 +13,9 @@ from typing import Any
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Greatest
 
+from csplaybooks.accounts.acts.record import write_timeline
 from csplaybooks.accounts.ids import Ids
+from csplaybooks.playbooks.acts.deliveries import lines_of, take_out
 from csplaybooks.playbooks.business_time import CalendarError, HorizonExceeded, due_at
 from csplaybooks.playbooks.calendar_choice import NoDefaultCalendar, calendar_values_in, choose_calendars
 from csplaybooks.playbooks.clockwork import pauses_of
@@ -24,11 +26,17 @@ from csplaybooks.playbooks.step_texts import lasts
 #: Why what was left of a closed play's steps is not done.
 CLOSED = "The play is closed."
 
+#: How the line begins that tells of a mail which was queued when its play was closed.
+_NOT_SENT = "Mail not sent: the play was closed"
+
 #: Kinds of step that something else than a person may end: a worker looks whether it has.
 _ANSWERED = (PlayStep.Kind.MAIL, PlayStep.Kind.PROMPT, PlayStep.Kind.TRIAL)
 
-#: The drafts that are not on their way and never were.
+#: The drafts that can be sent: nothing of them is on its way.
 UNSENT = (MailDraft.State.DRAFT, MailDraft.State.SUPPRESSED, MailDraft.State.FAILED)
+
+#: The drafts that a person has to do something with, before or instead of sending them.
+LEFT = (*UNSENT, MailDraft.State.UNCLEAR)
 
 
 def set_due(steps: Sequence[PlayStep], plays: Mapping[int, Any]) -> None:
@@ -126,23 +134,25 @@ def look_again(steps: Any) -> int:
 
 
 def _call_off_mail(play_ids: Collection[int], now: datetime) -> None:
-    """Discard the drafts of plays, and call off what is queued and not under way yet."""
-    rows = list(
-        MailDraft.objects.filter(play__in=play_ids, state__in=[*UNSENT, MailDraft.State.QUEUED]).values_list(
-            "pk", "state", "delivery"
-        )
-    )
+    """Discard the drafts of plays, and call off what is queued and not under way yet; their timelines tell of that."""
+    discard_mail(MailDraft.objects.filter(play__in=play_ids), now, states=[*LEFT, MailDraft.State.QUEUED], why=CLOSED)
+
+
+def discard_mail(drafts: Any, now: datetime, *, states: Collection[str] = LEFT, why: str = "") -> None:
+    """Discard drafts (a queryset) in these states, and call their mails off, so that none goes later as well.
+
+    What is being sent stays as it is. Timelines tell of mails that waited to be sent when their plays were closed. One
+    query where there are none.
+    """
+    rows = list(drafts.filter(state__in=states).order_by("pk").values_list("pk", "state", "delivery"))
     if not rows:
         return
-    asked = [delivery for _, state, delivery in rows if state == MailDraft.State.QUEUED and delivery is not None]
-    if asked:
-        # By their own column: what a sender has claimed meanwhile goes.
-        Delivery.objects.filter(pk__in=asked, state=Delivery.State.QUEUED).update(
-            state=Delivery.State.CANCELLED, last_error=CLOSED
-        )
-        gone = Delivery.objects.filter(pk__in=asked, state=Delivery.State.CANCELLED)
-        asked = list(gone.values_list("pk", flat=True))
-    unsent = [pk for pk, state, delivery in rows if state != MailDraft.State.QUEUED or delivery in asked]
-    MailDraft.objects.filter(pk__in=unsent).update(
+    waited = [delivery for _, state, delivery in rows if state == MailDraft.State.QUEUED and delivery is not None]
+    off = take_out([delivery for _, _, delivery in rows if delivery is not None], why)
+    if told := [delivery for delivery in waited if delivery in off]:
+        mails = Delivery.objects.filter(pk__in=told)
+        write_timeline(lines_of(mails, lambda delivery: ("mail_cancelled", _NOT_SENT), now))
+    gone = [pk for pk, _, delivery in rows if delivery is None or delivery in off]
+    MailDraft.objects.filter(pk__in=gone).update(
         state=MailDraft.State.DISCARDED, version=F("version") + 1, updated_at=now
     )

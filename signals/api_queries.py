@@ -55,6 +55,20 @@ def account_called(viewer: Any, external_id: str, source: str | None) -> int:
         ) from refusal
 
 
+def account_named(viewer: Any, text: str, source: str | None) -> int:
+    """The id of an account that is named by an external id, or, where no source is said beside it, by `source:id`.
+
+    An id that is known as it stands is one, though there be a colon in it. Raises Problem as `account_called`.
+    """
+    try:
+        return account_called(viewer, text, source)
+    except Problem as problem:
+        named, colon, external_id = text.partition(":")
+        if not (named and colon and external_id) or source is not None or problem.code != "unknown_account":
+            raise
+        return account_called(viewer, external_id, named)
+
+
 def _faults(form: forms.Form) -> Iterator[FieldError]:
     """What is wrong with the parameters; one that is given without a value, too, as elsewhere in the API."""
     for name in form.fields:

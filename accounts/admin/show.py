@@ -9,7 +9,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from csplaybooks.accounts.money import in_major_units, minor_digits
-from csplaybooks.admin_base import filled_filter, link_to, shown
+from csplaybooks.admin_base import filled_filter, link_to, shown, with_zone
 from csplaybooks.conf import csplaybooks_settings
 
 #: What fits into a column of minor units.
@@ -133,6 +133,9 @@ class DayField(forms.DateField):
 
 
 class MomentField(forms.DateTimeField):
-    """A moment, in the time zone of the page."""
+    """A moment, in the time zone of the page, which its help says."""
 
     widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+
+    def __init__(self, *, help_text: Any = "", **kwargs: Any) -> None:
+        super().__init__(help_text=with_zone(help_text), **kwargs)

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
+from django.utils.timezone import localtime
 
 from csplaybooks.accounts.base import PeriodQuerySet, PeriodRow, Versioned, VisibleQuerySet, period_constraints
 from csplaybooks.accounts.models.people import TeamMember
@@ -184,7 +185,7 @@ class AccountFacts(PeriodRow):
         constraints = period_constraints("facts", ["account"])
 
     def __str__(self) -> str:
-        return f"{self.account} from {self.valid_from:%Y-%m-%d}"
+        return f"{self.account} from {localtime(self.valid_from):%Y-%m-%d}"
 
 
 class AccountTeam(PeriodRow):

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Q
+from django.utils.timezone import localtime
 
 from csplaybooks.accounts.base import PeriodQuerySet, PeriodRow, Versioned, VisibleQuerySet, period_constraints
 from csplaybooks.accounts.models.catalogue import Product
@@ -100,7 +101,7 @@ class Qbr(Versioned):
         ]
 
     def __str__(self) -> str:
-        return f"QBR of {self.account} on {self.held_at:%Y-%m-%d}"
+        return f"QBR of {self.account} on {localtime(self.held_at):%Y-%m-%d}"
 
 
 class Finding(Versioned):

@@ -20,7 +20,7 @@ from csplaybooks.admin_base.pages import ActAdmin, BaseAdmin, BaseInline, ReadOn
 from csplaybooks.admin_base.panels import panel
 from csplaybooks.admin_base.related import by, one, see_also
 from csplaybooks.admin_base.reports import Reports, reports_among
-from csplaybooks.admin_base.show import in_plain, lines_of, link_to, moment, shown, table_of
+from csplaybooks.admin_base.show import in_plain, lines_of, link_to, moment, shown, table_of, with_zone
 
 __all__ = [
     "LOST_UPDATE",
@@ -55,4 +55,5 @@ __all__ = [
     "shown",
     "table_of",
     "visible_rows",
+    "with_zone",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.utils.functional import cached_property
@@ -21,6 +23,21 @@ def visible_rows(site: admin.AdminSite, model: Any, request: HttpRequest) -> Any
             return related_admin.get_queryset(request)
     rows = model._default_manager.all()
     return rows.visible_to(request.user) if hasattr(rows, "visible_to") else rows
+
+
+def ids_among(opts: Any, texts: Iterable[str]) -> list[str]:
+    """Those of some texts that could be the id of a row of a table: `abc` is none, and 23 digits fit no column."""
+    column = opts.pk
+    while column.remote_field is not None:
+        column = column.target_field
+    found = []
+    for text in texts:
+        try:
+            column.run_validators(column.to_python(text))
+        except ValidationError:
+            continue
+        found.append(text)
+    return found
 
 
 def filled_filter(title: str, *, filled: str, empty: str) -> type[admin.EmptyFieldListFilter]:

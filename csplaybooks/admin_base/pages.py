@@ -9,6 +9,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
@@ -19,10 +20,11 @@ from django.utils.text import capfirst
 
 from csplaybooks.admin_base.actions import actions_of
 from csplaybooks.admin_base.forms import LOST_UPDATE, OPENED_VERSION, ActForm, VersionedForm
-from csplaybooks.admin_base.lists import Rows, VisibleRelatedFilter, visible_rows
+from csplaybooks.admin_base.lists import Rows, VisibleRelatedFilter, ids_among, visible_rows
 from csplaybooks.admin_base.panels import panels_of
 from csplaybooks.admin_base.reader import LinkedParts, read_by
 from csplaybooks.admin_base.related import links_from
+from csplaybooks.admin_base.show import with_zone
 
 
 class _Visible(admin.options.BaseModelAdmin):
@@ -37,6 +39,12 @@ class _Visible(admin.options.BaseModelAdmin):
         rows = rows.visible_to(request.user)
         # Without names, select_related would follow everything.
         return rows.select_related(*self.follows) if self.follows else rows
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """A field of the form; what takes a moment says in which zone."""
+        if isinstance(db_field, models.DateTimeField):
+            kwargs.setdefault("help_text", with_zone(db_field.help_text))
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         """A choice of the rows that the person may see."""
@@ -78,7 +86,11 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
     """The page of a table. Nothing is written by it, and nothing deleted; see `ActAdmin` and `deletable`."""
 
     form: type[forms.ModelForm] = ActForm
+    change_list_template = "csplaybooks/admin/change_list.html"
     change_form_template = "csplaybooks/admin/change_form.html"
+    delete_confirmation_template = "csplaybooks/admin/delete_confirmation.html"
+    delete_selected_confirmation_template = "csplaybooks/admin/delete_selected_confirmation.html"
+    object_history_template = "csplaybooks/admin/object_history.html"
     deletable = False
     #: Whether the front page of the admin lists the table. The others, history and parts of other rows, are listed on
     #: the page of their app, and linked from the rows that they belong to.
@@ -165,6 +177,16 @@ class BaseAdmin(_Visible, admin.ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[Rows]:
         """What reads the rows of the list."""
         return Rows
+
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **where: Any) -> HttpResponse | None:
+        """Run an action on the rows chosen; what is no id of a row counts as not chosen.
+
+        Django would ask the database for it. `where` is what it says from 6.1 on: on which page the action was chosen.
+        """
+        sent = request.POST.copy()
+        sent.setlist(ACTION_CHECKBOX_NAME, ids_among(self.opts, sent.getlist(ACTION_CHECKBOX_NAME)))
+        request.POST = sent  # type: ignore[assignment]  # a copy that was changed, as Django makes them itself
+        return super().response_action(request, queryset, *args, **where)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, with links that open."""

@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib import admin
 from django.urls import reverse
 from django.utils import formats, timezone
+from django.utils.functional import lazy
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -53,6 +54,15 @@ def in_plain(key: str) -> str:
 def moment(at: datetime | None) -> str:
     """A moment in the time zone of the page, as the admin writes it elsewhere."""
     return "-" if at is None else formats.date_format(timezone.localtime(at), "DATETIME_FORMAT")
+
+
+def _with_zone(words: Any) -> str:
+    zone = f"Time zone: {timezone.get_current_timezone_name()}."
+    return f"{words} {zone}" if words else zone
+
+
+#: The help text of a field that takes a moment, with the time zone of the page on which it is read.
+with_zone: Callable[[Any], Any] = lazy(_with_zone, str)
 
 
 def shown(description: str, read: Callable[[Any], Any], *, ordering: Any = None, boolean: bool | None = None) -> Any:

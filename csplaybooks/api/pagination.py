@@ -101,7 +101,7 @@ class StableCursorPagination(BasePagination):
 
     The order is the view's `ordering`, else (`updated_at`, `id`). If it does not end with a unique field, the
     primary key is added.
-    `page_size` is cut to the setting PAGE_SIZE_MAX. A cursor is tied to its order.
+    A `page_size` above the setting PAGE_SIZE_MAX is refused. A cursor is tied to its order.
 
     Raises Problem 400 `bad_cursor` or `bad_page_size`; ImproperlyConfigured for an order of unknown fields.
     """
@@ -138,22 +138,22 @@ class StableCursorPagination(BasePagination):
         return page
 
     def get_page_size(self, request: Request) -> int:
-        """Rows on a page: asked for, or the setting PAGE_SIZE; never more than PAGE_SIZE_MAX."""
+        """Rows on a page: asked for, at most PAGE_SIZE_MAX, or the setting PAGE_SIZE, cut to that."""
         most = csplaybooks_settings.PAGE_SIZE_MAX
         asked = request.query_params.get(self.page_size_query_param)
         if asked is None:
             return min(csplaybooks_settings.PAGE_SIZE, most)
         digits = asked.lstrip("0")
-        if not (asked.isascii() and asked.isdigit() and digits):
-            message = "page_size must be a whole number of at least 1."
+        # By length first: Python reads no more than 4300 digits.
+        if not (asked.isascii() and asked.isdigit() and digits) or len(digits) > 9 or int(digits) > most:
+            message = f"page_size must be a whole number from 1 to {most}."
             raise Problem(
                 status=400,
                 code="bad_page_size",
                 message=message,
                 errors=[FieldError((self.page_size_query_param,), "bad_page_size", message)],
             )
-        # By length first: Python reads no more than 4300 digits.
-        return most if len(digits) > 9 else min(int(digits), most)
+        return int(digits)
 
     def get_ordering(self, view: APIView | None) -> Sequence[str]:
         """The order of the view, else ours."""

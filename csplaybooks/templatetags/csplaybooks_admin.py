@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 from csplaybooks.admin_base import pages_of, reports_among
+from csplaybooks.conf import csplaybooks_settings
 
 register = template.Library()
 
@@ -34,6 +35,12 @@ def csplaybooks_reports(context: template.Context, app_label: str) -> list[tuple
     """Heading and address of the reports of an app that the person may read."""
     request: Any = context["request"]
     return reports_among(pages_of(_site_of(request), app_label), request)
+
+
+@register.simple_tag
+def csplaybooks_company_zone() -> str:
+    """The company's time zone, an IANA name."""
+    return csplaybooks_settings.TIME_ZONE
 
 
 def _site_of(request: Any) -> admin.AdminSite:

@@ -18,8 +18,8 @@ from csplaybooks.accounts.models import TeamMember
 from csplaybooks.playbooks.acts.moving import Answers, Seen, act_on_plays, fresh_clocks, words
 from csplaybooks.playbooks.intervals import Move
 from csplaybooks.playbooks.models import Interval, Play, Stage, State
-from csplaybooks.playbooks.moves import stands_right_q
-from csplaybooks.playbooks.people import People, lock_team, may_own
+from csplaybooks.playbooks.moves import Rights, allowed_q, refusal, stands_right_q
+from csplaybooks.playbooks.people import People, full_in_words, lock_team, may_own
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.route_rules import Routing
 
@@ -84,7 +84,7 @@ def _not_for(claimant: TeamMember, wanted: Sequence[int], people: People, actor:
         elif not may_own(claimant, routing.route):
             refused[pk] = f"{claimant} owns no plays by {routing.route.label}"
         elif heavy and load >= cap:
-            refused[pk] = f"{claimant} carries {load} of {cap}: close or give back one first"
+            refused[pk] = full_in_words(claimant, load)
         else:
             load += heavy
     return refused
@@ -124,9 +124,9 @@ def release_plays(
     only = Q(owner__in=list(above), tray_at__isnull=True)
     answers = act_on_plays("release", wanted, move, text, now, actor, after=after, only=only, seen=seen)
     left = [pk for pk, answer in answers.items() if answer is not None]
-    for play in Play.objects.open().filter(pk__in=left, owner__isnull=False).select_related("owner"):
-        if play.tray_at is not None:
-            answers[play.pk] = "it stands in the tray already"
-        elif play.owner_id not in above:
-            answers[play.pk] = f"no manager stands above {play.owner} who could hold it: assign it to somebody"
+    rights = Rights.of(actor, now)
+    alone = Play.objects.filter(allowed_q("release", rights), pk__in=left).exclude(owner__in=list(above))
+    for play in alone.with_step().select_related("owner", "holder"):
+        why = f"no manager stands above {play.owner} who could hold it: assign it to somebody"
+        answers[play.pk] = refusal("release", play, rights, why=why)
     return answers

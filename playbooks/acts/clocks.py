@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.db import transaction
 from django.db.models import F
 
 from csplaybooks.accounts.acts.record import acting_user, require_aware, timeline_entry, write_timeline
+from csplaybooks.accounts.ids import Ids
 from csplaybooks.playbooks.acts.moving import Answers, lock_in_order, words
 from csplaybooks.playbooks.acts.notices import tell_events
 from csplaybooks.playbooks.clockwork import (
@@ -39,7 +41,9 @@ def excuse_breaches(*, clock_ids: Iterable[int], reason: str, now: datetime, act
     """Excuse broken promises, with the reason a person gives; answers per clock: None, or why it was not excused.
 
     The breach stays written, and the promise is not kept by it: what is done late is done late. Where the promise is
-    still open, the rest of its ladder is not climbed. Raises ValidationError without a reason.
+    still open, nobody is told any more, neither by the rest of its ladder nor where its due time is moved and missed
+    again. What is excused already by a later due time may be excused by a person too, and then stays so whatever
+    becomes of that. Raises ValidationError without a reason.
     """
     require_aware(now=now)
     reason = words("reason", reason, "Say why it is excused.")
@@ -77,8 +81,6 @@ def _why_not_excused(clock: Clock | None) -> str | None:
         return f"there is nothing to excuse: the promise is {clock.get_state_display().lower()}"
     if clock.excuse_reason:
         return f"it is excused already: {clock.excuse_reason}"
-    if clock.excused_at is not None:
-        return "it is excused already: its due time was moved behind the breach"
     return None
 
 
@@ -127,6 +129,62 @@ def follow_published_targets(*, play_ids: Iterable[int], now: datetime, actor: A
         for pk in wanted
     }
     return {pk: None if pk in done else refused[pk] for pk in wanted}
+
+
+@dataclass(frozen=True)
+class Moving:
+    """What moving open plays to other targets comes to: how many plays and promises it changes.
+
+    `missed` promises are broken by it at once, `excused` ones are not any more: they run on to a later due time.
+    """
+
+    plays: int
+    promises: int
+    missed: int
+    excused: int
+
+
+def preview_published_targets(*, play_ids: Iterable[int], now: datetime) -> Moving:
+    """What `follow_published_targets` would come to: it is done, looked at and undone. Nobody else sees any of it.
+
+    Two queries more than the act itself takes.
+    """
+    wanted = list(play_ids)
+    with transaction.atomic():
+        before = _standing(wanted, now)
+        answers = follow_published_targets(play_ids=wanted, now=now)
+        after = _standing(wanted, now)
+        transaction.set_rollback(True)
+    moved = {pk for pk, stands in after.items() if before.get(pk) != stands}
+    broken_before = {pk for pk in moved & before.keys() if before[pk].is_broken}
+    broken_after = {pk for pk in moved if after[pk].is_broken}
+    return Moving(
+        plays=sum(why is None for why in answers.values()),
+        promises=len(moved),
+        missed=len(broken_after - broken_before),
+        excused=len(broken_before - broken_after),
+    )
+
+
+@dataclass(frozen=True)
+class _Stands:
+    """How a promise stands, and what is promised."""
+
+    is_broken: bool
+    is_over: bool
+    promised: tuple[Any, ...]
+
+
+def _standing(play_ids: Sequence[int], now: datetime) -> dict[int, _Stands]:
+    """How the promises of plays stand, by clock; one query. One that is overdue is broken, seen or not."""
+    rows = Clock.objects.filter(play__in=Ids(play_ids)).order_by()
+    stands = {}
+    for pk, state, due_at, *promised in rows.values_list("pk", "state", "due_at", *TARGETED):
+        is_over = state in (Clock.State.MET, Clock.State.MISSED, Clock.State.CANCELLED)
+        overdue = not is_over and due_at is not None and due_at <= now
+        is_broken = overdue or state in (Clock.State.BREACHED, Clock.State.MISSED)
+        stands[pk] = _Stands(is_broken, is_over, (due_at, *promised))
+    return stands
 
 
 def _name_promises(plays: Sequence[Play], now: datetime) -> None:

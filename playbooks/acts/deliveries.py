@@ -13,14 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings as django_settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from csplaybooks.accounts.acts.record import require_aware, timeline_entry, write_timeline
 from csplaybooks.accounts.models import TimelineEntry
 from csplaybooks.conf import csplaybooks_settings
-from csplaybooks.playbooks.models import Delivery, Notice
+from csplaybooks.playbooks.models import Delivery, Notice, Play, Stage
 from csplaybooks.playbooks.pokes import poke
 
 
@@ -93,10 +93,11 @@ def retry_deliveries(*, ids: Iterable[int], now: datetime, actor: Any = None) ->
     """Put mails that were given up, or of which it is unclear whether they went, back into the queue; answers how many.
 
     With all their attempts before them. What is unclear may come to its reader twice: that is for a person to judge.
+    Mails to customers of plays that were closed since are left as they are.
     """
     stuck = Q(state=Delivery.State.QUEUED, stuck_at__isnull=False) | Q(state=Delivery.State.UNCLEAR)
     return _put(
-        ids,
+        _of_open_plays(ids),
         stuck,
         lambda delivery: ("mail_retried", f"Put back into the queue ({delivery.last_error or 'no error told'})"),
         now,
@@ -126,6 +127,9 @@ def call_off_deliveries(*, ids: Iterable[int], now: datetime, actor: Any = None)
         next_try_at=None,
     )
 
+
+#: What is said of a mail that was called off when it was unclear whether it went.
+MAY_HAVE_GONE = "It is unclear whether it went before."
 
 #: Why mails to the team are called off where a site does not want them any more.
 SWITCHED_OFF = "Notices by mail are switched off."
@@ -159,6 +163,8 @@ def _put(
 ) -> int:
     require_aware(now=now)
     rows = Delivery.objects.filter(which, pk__in=list(ids))
+    # Plays before mails, as in all acts: whoever works one may be writing its mail anew.
+    _lock_plays(rows.filter(kind=Delivery.Kind.DRAFT))
     # Locked, so that of two people at once one does it.
     deliveries = list(rows.select_for_update(no_key=True).order_by("pk"))
     if not deliveries:
@@ -166,18 +172,58 @@ def _put(
     lines = lines_of(deliveries, said, now, actor)
     done: int = Delivery.objects.filter(which, pk__in=[row.pk for row in deliveries]).update(**values)
     write_timeline(lines)
-    tell_drafts(deliveries, now)
+    tell_drafts(deliveries, now, actor)
     poke("deliver")
     return done
 
 
-def tell_drafts(deliveries: Sequence[Delivery], now: datetime) -> None:
+def _of_open_plays(ids: Iterable[int]) -> list[int]:
+    """Deliveries without the mails to customers whose plays are closed; their plays stay as they are meanwhile."""
+    wanted = Delivery.objects.filter(pk__in=list(ids))
+    _lock_plays(wanted.filter(kind=Delivery.Kind.DRAFT))
+    over = Q(kind=Delivery.Kind.DRAFT, play__stage=Stage.CLOSED)
+    return list(wanted.exclude(over).order_by().values_list("pk", flat=True))
+
+
+def _lock_plays(deliveries: Any) -> None:
+    """Lock the plays of deliveries (a queryset), in the order of their ids; nothing on SQLite, which has one writer."""
+    if connection.features.has_select_for_update:
+        plays = Play.objects.filter(pk__in=deliveries.order_by().values("play")).order_by("pk")
+        no_key = connection.features.has_select_for_no_key_update
+        list(plays.select_for_update(no_key=no_key).values_list("pk", flat=True))
+
+
+def take_out(ids: Iterable[int], why: str = "") -> set[int]:
+    """Call off mails in the caller's transaction, which tells of it; answers those that can never go any more.
+
+    Queued, given up or unclear: what is being sent, or was, is in none. `why` stands on those queued, and with a word
+    of what is unclear on those. The caller has claimed their plays. Three queries or four, none where there are no ids.
+    """
+    wanted = list(ids)
+    if not wanted:
+        return set()
+    waiting = Delivery.objects.filter(pk__in=wanted, state__in=[Delivery.State.QUEUED, Delivery.State.UNCLEAR])
+    states = dict(waiting.select_for_update(no_key=True).order_by("pk").values_list("pk", "state"))
+    for state, said in ((Delivery.State.QUEUED, why), (Delivery.State.UNCLEAR, f"{why} {MAY_HAVE_GONE}".strip())):
+        if those := [pk for pk, stood in states.items() if stood == state]:
+            # By their own column: what a sender has claimed meanwhile goes.
+            Delivery.objects.filter(pk__in=those, state=state).update(
+                state=Delivery.State.CANCELLED,
+                stuck_at=None,
+                next_try_at=None,
+                **({"last_error": said} if said else {}),
+            )
+    never = [Delivery.State.CANCELLED, Delivery.State.SUPPRESSED]
+    return set(Delivery.objects.filter(pk__in=wanted, state__in=never).values_list("pk", flat=True))
+
+
+def tell_drafts(deliveries: Sequence[Delivery], now: datetime, actor: Any = None) -> None:
     """Tell drafts what has become of their mails, in the transaction that writes it."""
     if drafts := [delivery.pk for delivery in deliveries if delivery.kind == Delivery.Kind.DRAFT]:
         # Drafts know of deliveries, not the other way round.
         from csplaybooks.playbooks.acts.drafts import settle_drafts
 
-        settle_drafts(delivery_ids=drafts, now=now)
+        settle_drafts(delivery_ids=drafts, now=now, actor=actor)
 
 
 def lines_of(

@@ -1,13 +1,15 @@
-"""Acts on drafts of mails to customers: written when their step begins, read and mended by a person, sent or discarded.
+"""Acts on drafts of mails to customers: read and mended by a person, sent, taken back or discarded.
 
-A mail goes out as a delivery. What became of that is told by `settle_drafts`, in the transaction that writes it; the
-contact and the step follow from there, by `csplaybooks.playbooks.pipeline.stepping`.
+They are written by `csplaybooks.playbooks.acts.drafting` when their step begins. A mail goes out as a delivery. What
+became of that is told by `settle_drafts`, in the transaction that writes it; the contact and the step follow from
+there, by `csplaybooks.playbooks.pipeline.stepping`. A draft that could not be sent, or of which it is unclear whether
+it went, is in the hands of whoever works the play: what they do with it calls the old mail off in the same act.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,24 +18,16 @@ from django.db import transaction
 
 from csplaybooks.accounts.acts.errors import Conflict
 from csplaybooks.accounts.acts.record import acting_user, require_aware, timeline_entry, write_timeline
-from csplaybooks.accounts.ids import Ids
-from csplaybooks.accounts.models import Account, AccountFacts, Champion, Lifecycle
-from csplaybooks.playbooks.acts.deliveries import Outgoing, queue_deliveries
+from csplaybooks.accounts.models import Champion
+from csplaybooks.playbooks.acts.deliveries import Outgoing, queue_deliveries, take_out
 from csplaybooks.playbooks.acts.moving import lock_in_order
-from csplaybooks.playbooks.mail_texts import (
-    MOST_IN_BODY,
-    fill_in_body,
-    fill_in_subject,
-    subject_fault,
-    unfinished,
-)
-from csplaybooks.playbooks.merge_values import address_of, letters_for
-from csplaybooks.playbooks.models import Delivery, MailDraft, Play, PlayStep, Touch
-from csplaybooks.playbooks.moves import Rights, allowed_q, refusal
+from csplaybooks.playbooks.acts.notices import tell_unsent
+from csplaybooks.playbooks.mail_texts import MOST_IN_BODY, subject_fault, unfinished
+from csplaybooks.playbooks.merge_values import address_of
+from csplaybooks.playbooks.models import Delivery, MailDraft, Play, PlayStep, Stage
+from csplaybooks.playbooks.moves import MOVES, Rights, allowed_q, refusal
 from csplaybooks.playbooks.pokes import poke
-from csplaybooks.playbooks.route_rules import Routing
-from csplaybooks.playbooks.step_texts import MAIL_ROLES
-from csplaybooks.playbooks.stepwork import UNSENT
+from csplaybooks.playbooks.stepwork import LEFT, UNSENT
 from csplaybooks.playbooks.suppression import suppressed_among
 
 Answers = dict[int, str | None]
@@ -42,83 +36,8 @@ Answers = dict[int, str | None]
 #: The verb of the table of moves that says who may write to the customer, and where.
 VERB = "step"
 
-
-def write_drafts(steps: Sequence[PlayStep], now: datetime) -> list[MailDraft]:
-    """Write the drafts of mail steps that have begun, and send those that go by themselves; constant queries.
-
-    A mail goes to the first person with an address, in the order of roles that the step says, who has not left. One
-    goes by itself where the step says so, nothing is left to mend, and its play is worked by the system: on a route
-    that takes nobody's time, and after the first contact, unless the route leaves that to the system. To an account
-    that has churned, or is there no more, none does. In the caller's transaction, which has claimed the plays.
-    """
-    plays = {
-        play.pk: play
-        for play in Play.objects.filter(pk__in=[step.play_id for step in steps]).select_related(
-            "account", "owner__user", "product", "playbook"
-        )
-    }
-    to = _recipients(steps, plays)
-    letters = letters_for(list(plays.values()), to, now)
-    drafts = []
-    for step in steps:
-        mail, person = step.settings["mail"], to.get(step.play_id)
-        drafts.append(
-            MailDraft(
-                play=plays[step.play_id],
-                step=step,
-                champion=person,
-                to_address="" if person is None else person.email,
-                subject=fill_in_subject(mail["subject"], letters[step.play_id]),
-                body=fill_in_body(mail["body"], letters[step.play_id]),
-                automatic=bool(mail.get("automatic")),
-                written_at=now,
-                updated_at=now,
-            )
-        )
-    MailDraft.objects.bulk_create(drafts)
-    by_itself = [draft for draft in drafts if draft.automatic]
-    if by_itself:
-        touched = set(
-            Touch.objects.filter(play__in=[draft.play_id for draft in by_itself], direction=Touch.Direction.OUT)
-            .order_by()
-            .values_list("play", flat=True)
-        )
-        gone = _gone({draft.play.account for draft in by_itself}, now)
-        ready = [
-            draft
-            for draft in by_itself
-            if draft.play.account_id not in gone and _goes_by_itself(draft.play, touched) and _unready(draft) is None
-        ]
-        _queue(ready, now, None)
-    return drafts
-
-
-def _gone(accounts: Collection[Account], now: datetime) -> set[int]:
-    """Those of the accounts that a person has to judge first whether to write to, by id. One query."""
-    there = {account.pk for account in accounts if account.deleted_at is None and account.merged_into_id is None}
-    facts = AccountFacts.objects.holding_at(now).filter(account__in=Ids(sorted(there)), lifecycle=Lifecycle.CHURNED)
-    return {account.pk for account in accounts} - there | set(facts.order_by().values_list("account", flat=True))
-
-
-def _goes_by_itself(play: Play, touched: set[int]) -> bool:
-    routing = Routing.of_play(play)
-    return not routing.route.counts_toward_load and (routing.first_touch == "system" or play.pk in touched)
-
-
-def _recipients(steps: Sequence[PlayStep], plays: Mapping[int, Play]) -> dict[int, Champion]:
-    """Whom each play's mail goes to, by play id; who has nobody with an address is left out. One query."""
-    accounts = {play.account_id for play in plays.values()}
-    people: dict[int, list[Champion]] = {}
-    there = Champion.objects.filter(account__in=accounts, left_on__isnull=True).exclude(email="").order_by("pk")
-    for person in there:
-        people.setdefault(person.account_id, []).append(person)
-    chosen = {}
-    for step in steps:
-        roles = list(step.settings["mail"].get("to", MAIL_ROLES))
-        fitting = [person for person in people.get(plays[step.play_id].account_id, ()) if person.role in roles]
-        if fitting:
-            chosen[step.play_id] = min(fitting, key=lambda person: (roles.index(person.role), person.pk))
-    return chosen
+#: What is said where a mail went, or may have gone, while somebody dealt with its draft.
+GONE = "it is being sent, or went meanwhile: look again"
 
 
 @transaction.atomic
@@ -134,13 +53,14 @@ def edit_draft(
 ) -> MailDraft:
     """Give a draft another text, or another person at the account whom it goes to; answers it as it stands.
 
-    One that was suppressed or failed is a draft again. Where nothing differs nothing is written. Raises the model's
+    One that was suppressed or failed is a draft again, and a mail of it that was given up is called off. Where nothing
+    differs nothing is written. Raises the model's
     DoesNotExist; Conflict when the draft's version is not `expected_version` (None: whatever it is); ValidationError,
     by field, for a text that cannot be sent as a mail, a person of another account, or one who has left, and where the
     draft is not theirs to edit.
     """
     require_aware(now=now)
-    drafts, refused = _claimed([draft_id], now, actor)
+    drafts, refused = _claimed([draft_id], now, actor, "Change")
     if not MailDraft.objects.filter(pk=draft_id).exists():
         raise MailDraft.DoesNotExist(f"there is no draft {draft_id}")
     if not drafts:
@@ -161,11 +81,13 @@ def edit_draft(
     }
     if draft.state == MailDraft.State.DRAFT and all(getattr(draft, name) == value for name, value in wanted.items()):
         return draft
+    if not _called_off(drafts):
+        raise ValidationError(GONE)
     for name, value in wanted.items():
         setattr(draft, name, value)
     draft.state = MailDraft.State.DRAFT
     _save([draft], [*wanted, "state"], now)
-    _tell([draft], "Draft of a mail changed", now, actor)
+    tell_of([draft], "Draft of a mail changed", now, actor)
     return draft
 
 
@@ -176,103 +98,206 @@ def send_drafts(
     """Send drafts that a person has read; answers per id.
 
     They go to the address that their reader has now; answers come to the owner of the play. `seen` is the version of
-    each draft as it was read: one that was changed since is not sent. One whose address is suppressed says so from now
-    on, and does not go. What was sent before is not sent again.
+    each draft as it was read: one that was changed since, or not read, is not sent. One whose address is suppressed
+    says so from now on, and does not go. What was sent before is not sent again; a mail that was given up is called
+    off.
     """
     require_aware(now=now)
-    drafts, answers = _claimed(draft_ids, now, actor)
-    ready = []
+    drafts, answers = _claimed(draft_ids, now, actor, "Send")
     for draft in drafts:
-        if seen is not None and seen.get(draft.pk, draft.version) != draft.version:
-            answers[draft.pk] = "somebody else has changed it: read it again"
-        else:
-            answers[draft.pk] = _closed(draft) or _unready(draft)
-        if answers[draft.pk] is None:
-            ready.append(draft)
-    for draft in _queue(ready, now, actor):
+        answers[draft.pk] = _closed(draft) or _unread(draft, seen) or unready(draft)
+    ready = _called_off([draft for draft in drafts if answers[draft.pk] is None])
+    answers |= {draft.pk: GONE for draft in drafts if answers[draft.pk] is None and draft not in ready}
+    for draft in put_on_their_way(ready, now, actor):
         answers[draft.pk] = f"{draft.to_address} is suppressed: no mail goes there"
     return answers
 
 
 @transaction.atomic
 def discard_drafts(*, draft_ids: Iterable[int], now: datetime, actor: Any) -> Answers:
-    """Throw drafts away that were not sent; answers per id. Their steps stay: they are done another way, or skipped."""
+    """Throw drafts away that were not sent; answers per id. Their steps stay: they are done another way, or skipped.
+
+    Mails of theirs that were given up, or are unclear, are called off.
+    """
     require_aware(now=now)
-    drafts, answers = _claimed(draft_ids, now, actor)
-    answers |= {draft.pk: _closed(draft) for draft in drafts}
-    gone = [draft for draft in drafts if answers[draft.pk] is None]
+    drafts, answers = _claimed(draft_ids, now, actor, "Discard")
+    answers |= {draft.pk: _closed(draft, LEFT) for draft in drafts}
+    gone = _called_off([draft for draft in drafts if answers[draft.pk] is None])
+    answers |= {draft.pk: GONE for draft in drafts if answers[draft.pk] is None and draft not in gone}
     for draft in gone:
         draft.state = MailDraft.State.DISCARDED
     _save(gone, ["state"], now)
-    _tell(gone, "Draft of a mail discarded", now, actor)
+    tell_of(gone, "Draft of a mail discarded", now, actor)
     return answers
 
 
-#: What the fate of a delivery makes of its draft; of other fates the last word is not spoken.
-_FATES: Mapping[str, str] = {
-    Delivery.State.SENT: MailDraft.State.SENT,
-    Delivery.State.SUPPRESSED: MailDraft.State.SUPPRESSED,
-    Delivery.State.CANCELLED: MailDraft.State.FAILED,
-}
+@transaction.atomic
+def take_back_drafts(*, draft_ids: Iterable[int], now: datetime, actor: Any, unclear: bool = False) -> Answers:
+    """Have the drafts again of mails that wait to be sent, or with `unclear` of those that may have gone; per id.
+
+    Their mails are called off, so that none goes later as well: they are read, mended and sent anew, or discarded. Also
+    while their plays are paused. What is being sent goes on.
+    """
+    require_aware(now=now)
+    drafts, answers = _claimed(draft_ids, now, actor, "Write anew" if unclear else "Do not send", also="resume")
+    state = MailDraft.State.UNCLEAR if unclear else MailDraft.State.QUEUED
+    for draft in drafts:
+        if draft.state != state:
+            answers[draft.pk] = f"it is {_stands(draft)}" if draft.state in _GONE else _not_on_its_way(draft, unclear)
+        else:
+            answers[draft.pk] = None
+    back = _called_off([draft for draft in drafts if answers[draft.pk] is None])
+    answers |= {draft.pk: GONE for draft in drafts if answers[draft.pk] is None and draft not in back}
+    for draft in back:
+        draft.state, draft.sent_by = MailDraft.State.DRAFT, None
+    _save(back, ["state", "sent_by"], now)
+    tell_of(back, "Mail to be written anew, it may have gone before" if unclear else "Mail not sent", now, actor)
+    return answers
 
 
-def settle_drafts(*, delivery_ids: Iterable[int], now: datetime) -> int:
+def settle_drafts(*, delivery_ids: Iterable[int], now: datetime, actor: Any = None) -> int:
     """Tell drafts what became of their mails; answers of how many. In the transaction that wrote it; safe twice.
 
-    What was sent becomes a contact, and its step is done, by a worker soon after.
+    What was sent becomes a contact, and its step is done, by a worker soon after. What was not is told to whoever works
+    the play; of a step that is over it is discarded.
     """
-    rows = MailDraft.objects.filter(delivery__in=list(delivery_ids), state=MailDraft.State.QUEUED)
-    settled = list(rows.filter(delivery__state__in=list(_FATES)).select_related("delivery"))
+    waiting = [MailDraft.State.QUEUED, MailDraft.State.FAILED, MailDraft.State.UNCLEAR]
+    rows = MailDraft.objects.filter(delivery__in=list(delivery_ids), state__in=waiting).select_related(
+        "delivery", "step", "play__account", "play__playbook"
+    )
+    settled = [draft for draft in rows.order_by("pk") if _fate(draft) != draft.state]
     if not settled:
         return 0
     for draft in settled:
-        draft.state = _FATES[draft.delivery.state]
+        draft.state = _fate(draft)
         draft.sent_at = draft.delivery.sent_at if draft.state == MailDraft.State.SENT else None
     _save(settled, ["state", "sent_at"], now)
     poke("work")
+    tell_unsent(
+        {
+            # A mail that was put back may come to the same end again.
+            f"draft:{draft.pk}:{draft.version}": (draft.play, _not_gone(draft))
+            for draft in settled
+            if draft.state in LEFT
+        },
+        now=now,
+        actor=actor,
+    )
     return len(settled)
 
 
-def _claimed(draft_ids: Iterable[int], now: datetime, actor: Any) -> tuple[list[MailDraft], Answers]:
-    """The drafts whose plays the actor may write to the customer of, claimed; and why not, of the others, by id."""
+def _fate(draft: MailDraft) -> str:
+    """What its delivery makes of a draft; one that did not go, of a step that is over, is discarded."""
+    delivery = draft.delivery
+    if delivery is None or delivery.state == Delivery.State.SENDING:
+        return draft.state
+    if delivery.state == Delivery.State.QUEUED:
+        state = MailDraft.State.QUEUED if delivery.stuck_at is None else MailDraft.State.FAILED
+    else:
+        state = _FATES[delivery.state]
+    over = draft.play.stage == Stage.CLOSED or (draft.step is not None and draft.step.state != PlayStep.State.CURRENT)
+    # What may have gone stays so: its sender may come back and tell.
+    return MailDraft.State.DISCARDED if over and state in UNSENT else state
+
+
+#: What the fate of a delivery makes of its draft, where the last word is spoken.
+_FATES: Mapping[str, MailDraft.State] = {
+    Delivery.State.SENT: MailDraft.State.SENT,
+    Delivery.State.SUPPRESSED: MailDraft.State.SUPPRESSED,
+    Delivery.State.CANCELLED: MailDraft.State.FAILED,
+    Delivery.State.UNCLEAR: MailDraft.State.UNCLEAR,
+}
+
+
+def _not_gone(draft: MailDraft) -> str:
+    """What whoever works the play is told of a mail that did not go, or may not have."""
+    why = "" if draft.delivery is None else draft.delivery.last_error.rstrip(".")
+    said = f"The mail to {draft.to_address} did not go"
+    if draft.state == MailDraft.State.UNCLEAR:
+        said = f"It is unclear whether the mail to {draft.to_address} went"
+    elif draft.state == MailDraft.State.SUPPRESSED:
+        why = "the address is suppressed"
+    return f"{said}{f' ({why})' if why else ''}: {draft.play}"
+
+
+def _claimed(
+    draft_ids: Iterable[int], now: datetime, actor: Any, asked: str, *, also: str = ""
+) -> tuple[list[MailDraft], Answers]:
+    """The drafts whose plays the actor may write to the customer of, claimed; and why not, of the others, by id.
+
+    `asked` is the name of the act as its button says it; `also` is a verb whose places and people count as well.
+    """
     wanted = list(dict.fromkeys(draft_ids))
     plays = dict(MailDraft.objects.filter(pk__in=wanted).values_list("pk", "play"))
     rights = Rights.of(actor, now)
     token = uuid.uuid4()
     lock_in_order(set(plays.values()))
-    Play.objects.filter(allowed_q(VERB, rights), pk__in=set(plays.values())).update(claim=token)
-    rows = MailDraft.objects.filter(pk__in=wanted, play__claim=token).select_related(
+    allowed = allowed_q(VERB, rights) | allowed_q(also, rights) if also else allowed_q(VERB, rights)
+    Play.objects.filter(allowed, pk__in=set(plays.values())).update(claim=token)
+    rows = MailDraft.objects.filter(pk__in=wanted).select_related(
         "play__account", "play__playbook", "play__owner__user", "champion", "step"
     )
-    drafts = {draft.pk: draft for draft in rows}
+    found = {draft.pk: draft for draft in rows}
+    drafts = {pk: draft for pk, draft in found.items() if draft.play.claim == token}
     others = (
         Play.objects.filter(pk__in=[play for pk, play in plays.items() if pk not in drafts])
         .with_step()
         .select_related("owner", "holder")
         .in_bulk()
     )
-    refused: Answers = {
-        pk: refusal(VERB, others[plays[pk]], rights) if plays.get(pk) in others else "there is no such draft"
-        for pk in wanted
-        if pk not in drafts
-    }
-    return [drafts[pk] for pk in wanted if pk in drafts], refused
+    refused: Answers = dict.fromkeys(wanted, "there is no such draft")
+    for pk, play_id in plays.items():
+        if play_id in others:
+            play, draft = others[play_id], found.get(pk)
+            if draft is not None and draft.state in _GONE and rights.has(VERB, play):
+                # Whoever pressed twice: that the play has moved on by it is no answer.
+                refused[pk] = f"it is {_stands(draft)} already"
+            else:
+                refused[pk] = asked + refusal(VERB, play, rights).removeprefix(MOVES[VERB].label)
+    return [drafts[pk] for pk in wanted if pk in drafts], {pk: refused[pk] for pk in wanted if pk not in drafts}
 
 
-def _closed(draft: MailDraft) -> str | None:
-    """Why nothing can be done with a draft any more; None where something can."""
-    if draft.state not in UNSENT:
-        return (
-            f"it is {draft.get_state_display().lower()} already"
-            if draft.sent_at
-            else (f"nothing can be done with it any more: {draft.get_state_display().lower()}")
-        )
-    if draft.step is not None and draft.step.state != PlayStep.State.CURRENT:
+#: The drafts whose mail is under way, or has come.
+_GONE = (MailDraft.State.QUEUED, MailDraft.State.SENT)
+
+
+def _stands(draft: MailDraft) -> str:
+    """How far a draft is, in the middle of a sentence."""
+    return str(draft.get_state_display()).lower()
+
+
+def _closed(draft: MailDraft, open_states: Sequence[str] = UNSENT) -> str | None:
+    """Why nothing can be done with a draft any more, or not yet; None where something can."""
+    if draft.step is not None and draft.step.state != PlayStep.State.CURRENT and draft.state in LEFT:
         return f"its step is over: {draft.step.get_state_display().lower()}"
-    return None
+    if draft.state in open_states:
+        return None
+    if draft.state in _GONE:
+        return f"it is {_stands(draft)} already"
+    if draft.state == MailDraft.State.UNCLEAR:
+        return "it is unclear whether it went: choose to write it anew, or skip the step"
+    return f"nothing can be done with it any more: {_stands(draft)}"
 
 
-def _unready(draft: MailDraft) -> str | None:
+def _not_on_its_way(draft: MailDraft, unclear: bool) -> str:
+    """Why a draft cannot be taken back."""
+    return f"it is not {'unclear whether it went' if unclear else 'on its way'}: {_stands(draft)}"
+
+
+def _unread(draft: MailDraft, seen: Mapping[int, int] | None) -> str | None:
+    """Why a draft is not what somebody has read, where that is asked."""
+    if seen is None or seen.get(draft.pk) == draft.version:
+        return None
+    return "somebody else has changed it: read it again" if draft.pk in seen else "read it first: it was not shown"
+
+
+def _called_off(drafts: Sequence[MailDraft]) -> list[MailDraft]:
+    """Call off what was queued of drafts before; answers those of which nothing can go any more by that."""
+    off = take_out([draft.delivery_id for draft in drafts if draft.delivery_id is not None])
+    return [draft for draft in drafts if draft.delivery_id is None or draft.delivery_id in off]
+
+
+def unready(draft: MailDraft) -> str | None:
     """What is to be mended on a draft before it can be sent; None where nothing is."""
     person = draft.champion
     if person is None:
@@ -318,7 +343,7 @@ def _check_text(subject: str, body: str) -> None:
         raise ValidationError(errors)
 
 
-def _queue(drafts: Sequence[MailDraft], now: datetime, actor: Any) -> list[MailDraft]:
+def put_on_their_way(drafts: Sequence[MailDraft], now: datetime, actor: Any) -> list[MailDraft]:
     """Put drafts that are ready on their way; answers those that do not go, as their address is suppressed."""
     if not drafts:
         return []
@@ -350,8 +375,8 @@ def _queue(drafts: Sequence[MailDraft], now: datetime, actor: Any) -> list[MailD
     for draft in held:
         draft.state = MailDraft.State.SUPPRESSED
     _save(drafts, ["state", "delivery", "to_address", "sent_by"], now)
-    _tell(going, "Mail on its way", now, actor)
-    _tell(held, "Mail not sent, the address is suppressed", now, actor)
+    tell_of(going, "Mail on its way", now, actor)
+    tell_of(held, "Mail not sent, the address is suppressed", now, actor)
     return held
 
 
@@ -362,7 +387,7 @@ def _save(drafts: Sequence[MailDraft], fields: Sequence[str], now: datetime) -> 
     MailDraft.objects.bulk_update(drafts, [*fields, "version", "updated_at"], batch_size=500)
 
 
-def _tell(drafts: Iterable[MailDraft], what: str, now: datetime, actor: Any) -> None:
+def tell_of(drafts: Iterable[MailDraft], what: str, now: datetime, actor: Any) -> None:
     write_timeline(
         [
             timeline_entry(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from csplaybooks.playbooks.acts.plays import assign_each
 from csplaybooks.playbooks.calendar_choice import lock_calendars
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.models import Play, State
-from csplaybooks.playbooks.people import People, lock_team, passed_in_words, require_roles
+from csplaybooks.playbooks.people import HEAVY, People, lock_team, passed_in_words, require_roles
 from csplaybooks.playbooks.pipeline.owners import LEASE
 
 
@@ -57,9 +58,7 @@ class Left:
 
     def lines(self) -> list[str]:
         """All of it in words, a line for each thing; without those of which there is nothing."""
-        owned = [f"{_plays(number)} to {name}" for name, number in sorted(self.given.items())]
-        if self.tray:
-            owned.append(f"of these {_plays(self.tray)} in the tray: nobody has room")
+        owned = given_in_words(self.given, self.tray)
         return [*offers_in_words(self.waiting), *owned, *held_in_words(self.waiting), *team_in_words(self.team)]
 
 
@@ -83,15 +82,37 @@ def waiting_for(member: TeamMember) -> Waiting:
 
 
 def leaving_in_words(member: TeamMember, now: datetime) -> list[str]:
-    """What would happen if a member left, in words, a line for each thing; four queries."""
+    """What would happen if a member left, in words, a line for each thing; a constant number of queries.
+
+    Of their plays it tells to whom they would go by their routing at this moment, worked out as the act does it.
+    """
     waiting = waiting_for(member)
-    owned = (
-        [f"{_plays(waiting.owned)} of theirs go to others" + (f", {waiting.paused} stay paused" * bool(waiting.paused))]
-        if waiting.owned
-        else []
-    )
+    owned = _owned_in_words(member, waiting, now) if waiting.owned else []
     lines = [*offers_in_words(waiting), *owned, *held_in_words(waiting), *team_in_words(parts_of(member, now))]
     return lines or ["Nothing waits for them."]
+
+
+def given_in_words(given: Mapping[str, int], tray: int) -> list[str]:
+    """To whom how many plays of somebody who leaves go, and how many of these stand in the tray."""
+    lines = [f"{_plays(number)} to {name}" for name, number in sorted(given.items())]
+    return [*lines, f"of these {_plays(tray)} in the tray: nobody has room"] if tray else lines
+
+
+def _owned_in_words(member: TeamMember, waiting: Waiting, now: datetime) -> list[str]:
+    paused = f", {waiting.paused} stay paused" if waiting.paused else ""
+    go = f"{_plays(waiting.owned)} of theirs {'goes' if waiting.owned == 1 else 'go'} to others{paused}"
+    people = People.at(now)
+    # What they have on offer is taken back first, and is no load of those to whom it was offered.
+    offered = Play.objects.open().filter(owner=member, state=State.OFFERED, route__in=HEAVY).order_by()
+    for holder_id in offered.values_list("holder", flat=True):
+        if holder_id in people.load:
+            people.load[holder_id] -= 1
+    try:
+        handed = _handed(_plays_of(member), member, None, people)
+    except ValidationError as problem:
+        return [f"{go}. {' '.join(problem.messages)}"]
+    given = ", ".join(given_in_words(handed.given(people), len(handed.tray)))
+    return [f"{go}; unless you name somebody, by their routing: {given}"]
 
 
 def offers_in_words(waiting: Waiting) -> list[str]:
@@ -169,38 +190,56 @@ def leave_team(*, member_id: int, now: datetime, actor: Any = None, to_id: int |
     return left
 
 
+@dataclass(frozen=True)
+class _Handed:
+    """Whose the plays of somebody who leaves are then, and why, by play id; which of them stand in the tray."""
+
+    owners: Mapping[int, int]
+    why: Mapping[int, str]
+    tray: Sequence[int] = ()
+
+    def given(self, people: People) -> dict[str, int]:
+        """How many went to whom, by name."""
+        return dict(Counter(people.names[owner_id] for owner_id in self.owners.values()))
+
+
+def _plays_of(member: TeamMember) -> list[Play]:
+    rows = Play.objects.open().filter(owner=member).select_related("account", "playbook")
+    return list(rows.order_by("opened_at", "pk"))
+
+
 def _hand_over(member: TeamMember, to_id: int | None, now: datetime, actor: Any) -> tuple[dict[str, int], int]:
     """Give the plays of somebody who leaves to others: how many went to whom, by name, and how many to the tray."""
     # Taken back offers have changed the loads.
     people = People.at(now)
-    rows = Play.objects.open().filter(owner=member).select_related("account", "playbook").order_by("opened_at", "pk")
-    plays = list(rows)
-    if not plays:
+    handed = _handed(_plays_of(member), member, to_id, people)
+    if not handed.owners:
         return {}, 0
-    owners: dict[int, int] = {}
-    why: dict[int, str] = {}
-    tray: list[int] = []
+    _whole(assign_each(owners=handed.owners, why=handed.why, now=now, actor=actor))
+    Play.objects.filter(pk__in=handed.tray).update(tray_at=now)
+    return handed.given(people), len(handed.tray)
+
+
+def _handed(plays: Sequence[Play], member: TeamMember, to_id: int | None, people: People) -> _Handed:
+    """Whose plays of somebody who leaves will be. Raises ValidationError where one of them could be nobody's."""
+    if not plays:
+        return _Handed({}, {})
     if to_id is not None:
         require_roles({play.pk: people.members[to_id] for play in plays}, named="to")
         owners = dict.fromkeys((play.pk for play in plays), to_id)
-        why = dict.fromkeys(owners, f"{member} has left the team")
-    else:
-        people = people.without(member.pk)
-        manager_id = people.manager_above(member.pk)
-        for pk, chosen in choose_again(plays, people).items():
-            owner_id = chosen.owner_id
-            if owner_id is None:
-                owner_id = _manager(member, manager_id, len(plays))
-                tray.append(pk)
-            owners[pk] = owner_id
-            then = f", so it waits in the tray: {chosen.why}" if chosen.owner_id is None else f": {chosen.why}"
-            why[pk] = f"{member} has left the team{then}{passed_in_words(chosen.passed, people)}"
-    _whole(assign_each(owners=owners, why=why, now=now, actor=actor))
-    Play.objects.filter(pk__in=tray).update(tray_at=now)
-    given: dict[str, int] = {}
-    for owner_id in owners.values():
-        given[people.names[owner_id]] = given.get(people.names[owner_id], 0) + 1
-    return given, len(tray)
+        return _Handed(owners, dict.fromkeys(owners, f"{member} has left the team"))
+    owners, why, tray = {}, {}, []
+    people = people.without(member.pk)
+    manager_id = people.manager_above(member.pk)
+    for pk, chosen in choose_again(plays, people).items():
+        owner_id = chosen.owner_id
+        if owner_id is None:
+            owner_id = _manager(member, manager_id, len(plays))
+            tray.append(pk)
+        owners[pk] = owner_id
+        then = f", so it waits in the tray: {chosen.why}" if chosen.owner_id is None else f": {chosen.why}"
+        why[pk] = f"{member} has left the team{then}{passed_in_words(chosen.passed, people)}"
+    return _Handed(owners, why, tray)
 
 
 def _manager(member: TeamMember, manager_id: int | None, plays: int) -> int:

@@ -18,12 +18,17 @@ from csplaybooks.accounts.models import TeamMember
 from csplaybooks.accounts.standing_in import stand_ins_at
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.models import Clock, ClockEvent, Handoff, Interval, Notice, NoticeSettings, Play
+from csplaybooks.playbooks.people import chosen_in_words
 from csplaybooks.playbooks.pokes import poke
 
 
 @dataclass(frozen=True)
 class Tiding:
-    """One thing to be told to one member: `about` says what, and of each there is one notice to a member."""
+    """One thing to be told to one member: `about` says what, and of each there is one notice to a member.
+
+    What is not `urgent` waits for the digest, also of those who want its kind at once. `retold` is what a stand-in
+    reads, where it is other than the text.
+    """
 
     kind: Notice.Kind
     about: str
@@ -33,6 +38,8 @@ class Tiding:
     event_id: int | None = None
     handoff_id: int | None = None
     instead_of: int | None = None
+    urgent: bool = True
+    retold: str = ""
 
     @property
     def key(self) -> str:
@@ -64,7 +71,7 @@ def tell(tidings: Iterable[Tiding], *, now: datetime, actor: Any = None) -> int:
             handoff_id=tiding.handoff_id,
             text=_words(tiding, members)[:500],
             at=now,
-            way=way_of(members[tiding.member_id], tiding.kind),
+            way=way_of(members[tiding.member_id], tiding.kind, urgent=tiding.urgent),
         )
         for tiding in wanted
         if all(_is_for(members[pk], user) for pk in (tiding.member_id, tiding.instead_of) if pk is not None)
@@ -93,15 +100,20 @@ def _words(tiding: Tiding, members: Mapping[int, TeamMember]) -> str:
     """What is written; to a stand-in with the name of whom it was for."""
     if tiding.instead_of is None:
         return tiding.text
-    return f"For {members[tiding.instead_of]}, who is away: {tiding.text}"
+    return f"For {members[tiding.instead_of]}, who is away: {tiding.retold or tiding.text}"
 
 
-def way_of(member: TeamMember, kind: str) -> str:
-    """How a member is told of a kind of thing, as things stand; without settings of their own as the defaults say."""
+def way_of(member: TeamMember, kind: str, *, urgent: bool = True) -> str:
+    """How a member is told of a kind of thing, as things stand; without settings of their own as the defaults say.
+
+    What is not urgent is told in the digest at the earliest.
+    """
     if not (csplaybooks_settings.NOTICES_BY_MAIL and member.is_active and member.email):
         return Notice.Way.OFF
     settings = settings_of(member)
     way: str = getattr(settings, kind)
+    if way == Notice.Way.NOW and not urgent:
+        way = Notice.Way.DIGEST
     return Notice.Way.OFF if way == Notice.Way.DIGEST and not settings.digest else way
 
 
@@ -146,13 +158,38 @@ def tell_assigned(
                 f"interval:{stretches[play.pk]}",
                 owners[play.pk],
                 play.pk,
-                f"{play} is yours" + (f": {reasons[play.pk]}" if reasons.get(play.pk) else ""),
+                f"{play} is yours" + (f": {chosen_in_words(reasons[play.pk])}" if reasons.get(play.pk) else ""),
             )
             for play in named
             if play.pk in stretches
         ),
         now=now,
         actor=actor,
+    )
+
+
+def tell_woken(plays: Sequence[Play], pauses: Mapping[int, str], *, now: datetime) -> int:
+    """Tell owners in their digest that plays woke up by themselves; `pauses` are those that are over, in words.
+
+    Four queries. The plays have their account and playbook loaded, and have moved.
+    """
+    stretches = dict(
+        Interval.objects.filter(play__in=[play.pk for play in plays], valid_to__isnull=True).values_list("play", "pk")
+    )
+    return tell(
+        (
+            Tiding(
+                Notice.Kind.ASSIGNED,
+                f"interval:{stretches[play.pk]}",
+                play.owner_id,
+                play.pk,
+                f"{play} is yours to work again: {pauses[play.pk]}",
+                urgent=False,
+            )
+            for play in plays
+            if play.owner_id is not None and play.pk in stretches
+        ),
+        now=now,
     )
 
 
@@ -185,20 +222,61 @@ def tell_refused(plays: Iterable[Play], *, now: datetime, actor: Any = None) -> 
     over = Handoff.objects.filter(
         play__in=[play.pk for play in plays], answer__in=[Handoff.Answer.REFUSED, Handoff.Answer.EXPIRED]
     )
-    rows = over.select_related("play__account", "play__playbook", "offered_by", "offered_to").order_by("pk")
+    people = ("offered_by", "offered_to", "play__holder")
+    rows = over.select_related("play__account", "play__playbook", *people).order_by("pk")
     last = {offer.play_id: offer for offer in rows}
     tidings = []
     for offer in last.values():
         if offer.answer == Handoff.Answer.REFUSED:
-            told = {offer.offered_by_id: f"{offer.offered_to} refused {offer.play}: {offer.reason}"}
+            told = {offer.offered_by_id: (f"{offer.offered_to} refused {offer.play}: {offer.reason}", "")}
         else:
-            text = f"{offer.offered_to} did not answer the offer of {offer.play}"
-            told = dict.fromkeys((offer.offered_by_id, offer.play.holder_id or offer.offered_by_id), text)
+            told = _lapsed(offer)
         tidings += [
-            Tiding(Notice.Kind.REFUSED, f"handoff:{offer.pk}", member_id, offer.play_id, text, handoff_id=offer.pk)
-            for member_id, text in told.items()
+            Tiding(
+                Notice.Kind.REFUSED,
+                f"handoff:{offer.pk}",
+                member_id,
+                offer.play_id,
+                text,
+                handoff_id=offer.pk,
+                retold=retold,
+            )
+            for member_id, (text, retold) in told.items()
         ]
     return tell(tidings, now=now, actor=actor)
+
+
+def _lapsed(offer: Handoff) -> dict[int, tuple[str, str]]:
+    """What is told of an offer that nobody answered, by whom: with whom the play is now, and what is to be done.
+
+    Each to whom it concerns, and to whoever stands in for them.
+    """
+    play, said = offer.play, f"{offer.offered_to} did not answer the offer of {offer.play}: it is with"
+    waits = ", to assign or to offer anew" if play.tray_at is not None else ""
+    if play.holder_id is None or play.holder_id == offer.offered_by_id:
+        then = f"now{waits}" if waits else "again"
+        return {offer.offered_by_id: (f"{said} you {then}", f"{said} {offer.offered_by} {then}")}
+    return {
+        offer.offered_by_id: (f"{said} {play.holder} now", ""),
+        play.holder_id: (f"{said} you now{waits}", f"{said} {play.holder} now{waits}"),
+    }
+
+
+def tell_unsent(plays: Mapping[str, tuple[Play, str]], *, now: datetime, actor: Any = None) -> int:
+    """Tell owners and holders of plays of mails to customers that did not go, or may not have.
+
+    Play and text by what it is about: of each a member is told once. Three queries.
+    """
+    return tell(
+        (
+            Tiding(Notice.Kind.UNSENT, about, member_id, play.pk, text)
+            for about, (play, text) in plays.items()
+            for member_id in dict.fromkeys((play.owner_id, play.holder_id))
+            if member_id is not None
+        ),
+        now=now,
+        actor=actor,
+    )
 
 
 def tell_events(events: Sequence[ClockEvent], *, now: datetime, plays: Iterable[Play] = ()) -> int:
@@ -246,7 +324,7 @@ _CONCERNS: Mapping[str, Callable[..., tuple[int | None, ...]]] = {
 def _text(kind: str, level: int, target: str, playbook: str, account: str) -> str:
     promise = f"{Clock.Target(target).label} of {playbook} at {account}"
     if kind == ClockEvent.Kind.WARNED:
-        return f"{promise}: {level} % of the promised time is used"
+        return f"{promise}: {level % ClockEvent.RUN} % of the promised time is used"
     if kind == ClockEvent.Kind.BREACHED:
         return f"{promise}: the promise was missed"
     return f"{promise}: still open after the promise was missed"

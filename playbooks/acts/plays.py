@@ -8,14 +8,16 @@ other is told.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from csplaybooks.accounts.acts.record import require_aware, timeline_entry, write_timeline
 from csplaybooks.accounts.models import Account, TeamMember
+from csplaybooks.conf import company_time_zone
 from csplaybooks.playbooks.acts.moving import (
     Answers,
     Seen,
@@ -28,7 +30,7 @@ from csplaybooks.playbooks.acts.moving import (
     lock_clocks,
     words,
 )
-from csplaybooks.playbooks.acts.notices import tell_assigned
+from csplaybooks.playbooks.acts.notices import tell_assigned, tell_woken
 from csplaybooks.playbooks.intervals import Move
 from csplaybooks.playbooks.models import (
     Clock,
@@ -43,8 +45,13 @@ from csplaybooks.playbooks.models import (
     Touch,
 )
 from csplaybooks.playbooks.people import require_roles
+from csplaybooks.playbooks.pipeline.letters import moment_in
 from csplaybooks.playbooks.pipeline.opening import Opening, build_plays, save_plays
 from csplaybooks.playbooks.pokes import poke
+
+#: A play sleeps no longer than that, where its wake-up date is said.
+LONGEST_PAUSE = timedelta(days=3653)
+PAUSED_TOO_LONG = "The wake-up date must lie within the next ten years; leave it out to wait until somebody resumes it."
 
 
 def open_play_by_hand(*, account_id: int, playbook_id: int, reason: str, now: datetime, actor: Any = None) -> Play:
@@ -220,11 +227,13 @@ def pause_plays(
 ) -> Answers:
     """Pause plays until `wakes_at`, or until somebody resumes them; clocks stand meanwhile, the customer holds.
 
-    Raises ValidationError without a reason, or when the wake-up date is not in the future.
+    Raises ValidationError without a reason, or when the wake-up date is not in the future, within `LONGEST_PAUSE`.
     """
     reason = words("reason", reason, "Say what is waited for.")
     if wakes_at is not None and wakes_at <= now:
         raise ValidationError({"wakes_at": "The wake-up date must lie in the future."})
+    if wakes_at is not None and wakes_at > now + LONGEST_PAUSE:
+        raise ValidationError({"wakes_at": PAUSED_TOO_LONG})
 
     def move(play: Play) -> Move:
         return Move(play.pk, Stage(play.stage), State.PAUSED, play.owner_id, None, Interval.HeldBy.CUSTOMER)
@@ -239,19 +248,36 @@ def pause_plays(
         )
         fresh_clocks(plays, now)
 
-    return act_on_plays("pause", play_ids, move, lambda play: f"Paused: {reason}", now, actor, after=after, seen=seen)
+    until = f" until {moment_in(company_time_zone(), wakes_at)}" if wakes_at is not None else ""
+    text = f"Paused{until}: {reason}"
+    return act_on_plays("pause", play_ids, move, lambda play: text, now, actor, after=after, seen=seen)
 
 
 def resume_plays(*, play_ids: Iterable[int], now: datetime, actor: Any = None, seen: Seen = None) -> Answers:
     """Take paused plays up again where they stood; their clocks go on."""
 
-    def move(play: Play) -> Move:
-        return Move(play.pk, Stage(play.stage), State.WORKING, play.owner_id, play.owner_id, Interval.HeldBy.MEMBER)
-
     def after(plays: Sequence[Play]) -> None:
         fresh_clocks(plays, now)
 
-    return act_on_plays("resume", play_ids, move, lambda play: "Resumed", now, actor, after=after, seen=seen)
+    return act_on_plays("resume", play_ids, _taken_up, lambda play: "Resumed", now, actor, after=after, seen=seen)
+
+
+def wake_paused_plays(*, play_ids: Iterable[int], now: datetime) -> Answers:
+    """Resume paused plays whose wake-up date has come: nobody did it, so their owners are told in their digest."""
+    over: dict[int, str] = {}
+
+    def after(plays: Sequence[Play]) -> None:
+        fresh_clocks(plays, now)
+        # The last of each play is the one that is over.
+        pauses = Pause.objects.filter(play__in=plays, wakes_at__isnull=False).order_by("pk")
+        for play_id, wakes_at in pauses.values_list("play", "wakes_at"):
+            over[play_id] = f"the pause until {moment_in(company_time_zone(), wakes_at)} is over"
+        tell_woken(plays, over, now=now)
+
+    def text(play: Play) -> str:
+        return f"Woken: {over[play.pk]}"
+
+    return act_on_plays("resume", play_ids, _taken_up, text, now, None, after=after, only=_due_to_wake(now))
 
 
 #: The act that leads to each outcome.
@@ -312,6 +338,16 @@ def _carry_pauses_on(play_ids: Sequence[int]) -> None:
             for play_id, pause in last.items()
         ]
     )
+
+
+def _due_to_wake(now: datetime) -> Q:
+    """Plays whose pause has a wake-up date that has come; asked once they are claimed."""
+    due = Pause.objects.filter(play=OuterRef("pk"), wakes_at__lte=now).order_by()
+    return Q(Exists(due.filter(interval__valid_to__isnull=True)))
+
+
+def _taken_up(play: Play) -> Move:
+    return Move(play.pk, Stage(play.stage), State.WORKING, play.owner_id, play.owner_id, Interval.HeldBy.MEMBER)
 
 
 def _stay(play: Play, *, stage: Stage) -> Move:

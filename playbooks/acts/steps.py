@@ -15,16 +15,17 @@ from django.db.models import Exists, F, OuterRef, Q
 
 from csplaybooks.accounts.acts.record import acting_user, require_aware
 from csplaybooks.accounts.models import TeamMember
-from csplaybooks.playbooks.acts.drafts import write_drafts
-from csplaybooks.playbooks.acts.moving import Answers, Seen, act_on_plays, words
-from csplaybooks.playbooks.models import MailDraft, Play, PlayStep
+from csplaybooks.playbooks.acts.drafting import write_drafts
+from csplaybooks.playbooks.acts.moving import Answers, Seen, act_on_plays, choice, finish_clocks, words
+from csplaybooks.playbooks.intervals import Move
+from csplaybooks.playbooks.models import Clock, Interval, MailDraft, Play, PlayStep, Stage, State, Touch
 from csplaybooks.playbooks.moves import Rights, allowed_q
 from csplaybooks.playbooks.pokes import poke
 from csplaybooks.playbooks.step_texts import lasts
-from csplaybooks.playbooks.stepwork import UNSENT, save_steps, set_due
+from csplaybooks.playbooks.stepwork import discard_mail, save_steps, set_due
 
 #: Why the step of a play cannot be finished by a person.
-ON_ITS_WAY = "the mail of this step is on its way: wait until it has gone"
+ON_ITS_WAY = "the mail of this step is on its way: wait until it has gone, or say on its page not to send it"
 
 #: Steps that something else may have ended before they began, or ends as soon as somebody looks.
 _LOOKED_AT = (PlayStep.Kind.PROMPT, PlayStep.Kind.TRIAL)
@@ -43,15 +44,21 @@ def finish_steps(
     now: datetime,
     note: str = "",
     skip: bool = False,
+    contact: str = "",
     actor: Any = None,
     seen: Seen = None,
 ) -> Answers:
     """Do, or with `skip` skip, the step that is to be done on plays; the next one begins. Answers per play id.
 
-    For who owns or holds the play, stands in for them, or is above them. A draft of a mail that was not sent is
-    discarded: it went out another way, or not at all. Raises ValidationError where a step is skipped without a reason.
+    For who owns or holds the play, stands in for them, or is above them. A draft of a mail that was not sent, or may
+    not have gone, is discarded, and its mail called off: it went out another way, or not at all. `contact` is the
+    channel by which whoever did the step was in contact with the customer: it is logged as a contact, made now, which
+    stops the clock of the first touch. Raises ValidationError where a step is skipped without a reason, and for a
+    channel that there is not.
     """
     require_aware(now=now)
+    if contact:
+        contact = choice(Touch.Channel, "contact", contact)
     note = words("note", note, "Say why it is skipped." if skip else None)
     verb = "skip_step" if skip else "step"
     wanted = list(dict.fromkeys(play_ids))
@@ -59,8 +66,17 @@ def finish_steps(
     member = _member_of(actor)
     finished: dict[int, PlayStep] = {}
 
+    def move(play: Play) -> Move | None:
+        if not contact or play.stage != Stage.OWNED:
+            return None
+        return Move(play.pk, Stage.RUNNING, State(play.state), play.owner_id, play.holder_id, Interval.HeldBy.MEMBER)
+
     def after(plays: Sequence[Play]) -> None:
-        steps = list(PlayStep.objects.filter(play__in=plays, state=PlayStep.State.CURRENT))
+        current = PlayStep.objects.filter(play__in=plays, state=PlayStep.State.CURRENT)
+        # Locked before clocks, and before mails are called off, as in all acts.
+        steps = list(current.select_for_update(no_key=True).order_by("pk"))
+        if contact:
+            _log(plays, contact, member, note, now)
         finished.update((step.play_id, step) for step in steps)
         for step in steps:
             step.done_by_id, step.note = member, note
@@ -72,16 +88,36 @@ def finish_steps(
     def text(play: Play) -> str:
         step = finished[play.pk]
         line = f"Step {step.number} {'skipped' if skip else 'done'}: {_short(step.text)}"
-        return line + (f" ({note})" if note else "")
+        line += f" ({note})" if note else ""
+        return line + (f"; contact logged: {Touch.Channel(contact).label}" if contact else "")
 
     sending = PlayStep.objects.filter(
         play=OuterRef("pk"), state=PlayStep.State.CURRENT, draft__state=MailDraft.State.QUEUED
     )
-    answers = act_on_plays(
-        verb, wanted, lambda play: None, text, now, actor, after=after, only=~Q(Exists(sending)), seen=seen
-    )
+    answers = act_on_plays(verb, wanted, move, text, now, actor, after=after, only=~Q(Exists(sending)), seen=seen)
     refused = [pk for pk, why in answers.items() if why is not None]
     return answers | dict.fromkeys(_with_mail_on_its_way(verb, refused, actor, now), ON_ITS_WAY)
+
+
+def _log(plays: Sequence[Play], channel: str, member: int | None, note: str, now: datetime) -> None:
+    """Write down that the customer was contacted, on plays that the caller has claimed; their first touch was made."""
+    # Clocks of machines differ: no contact lies before its play was opened.
+    at = {play.pk: max(play.opened_at, now) for play in plays}
+    Touch.objects.bulk_create(
+        [
+            Touch(
+                play=play,
+                account_id=play.account_id,
+                channel=channel,
+                direction=Touch.Direction.OUT,
+                by_member_id=member,
+                at=at[play.pk],
+                note=note,
+            )
+            for play in plays
+        ]
+    )
+    finish_clocks(plays, Clock.Target.FIRST_TOUCH, at, now)
 
 
 def _member_of(actor: Any) -> int | None:
@@ -102,7 +138,8 @@ def _with_mail_on_its_way(verb: str, play_ids: Sequence[int], actor: Any, now: d
 
 
 def end_steps(steps: Sequence[PlayStep], state: str, at: Mapping[int, datetime], now: datetime) -> None:
-    """Steps that are to be done now are over, each at its moment; drafts that were not sent are discarded.
+    """Steps that are to be done now are over, each at its moment; drafts that were not sent are discarded, and mails of
+    theirs that were given up or are unclear called off.
 
     In the caller's transaction, which has claimed their plays.
     """
@@ -117,9 +154,7 @@ def end_steps(steps: Sequence[PlayStep], state: str, at: Mapping[int, datetime],
     Play.objects.filter(pk__in=[step.play_id for step in steps]).update(version=F("version") + 1, updated_at=now)
     mails = [step.pk for step in steps if step.kind == PlayStep.Kind.MAIL]
     if mails:
-        MailDraft.objects.filter(step__in=mails, state__in=UNSENT).update(
-            state=MailDraft.State.DISCARDED, version=F("version") + 1, updated_at=now
-        )
+        discard_mail(MailDraft.objects.filter(step__in=mails), now)
 
 
 def begin_steps(

@@ -38,6 +38,9 @@ from csplaybooks.playbooks.acts.calendars import (
 )
 from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, HolidayImport
 
+#: The minutes of a day.
+_DAY = 24 * 60
+
 WEEKDAYS = tuple(enumerate(("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")))
 
 
@@ -52,10 +55,14 @@ def time_of_day(minute: int | None) -> str | None:
 
 
 class TimeOfDayField(forms.Field):
-    """A time of day, typed as `17:00` and kept as minutes since midnight; `30:00` is six in the morning after."""
+    """A time of day, typed as `17:00` and kept as minutes since midnight.
 
-    def __init__(self, **kwargs: Any) -> None:
+    With `past_midnight` the hours may run on to the end of the next day: `30:00` is six in the morning after.
+    """
+
+    def __init__(self, *, past_midnight: bool = False, **kwargs: Any) -> None:
         super().__init__(widget=forms.TextInput(attrs={"size": 6, "placeholder": "hh:mm"}), **kwargs)
+        self.past_midnight = past_midnight
 
     def prepare_value(self, value: Any) -> Any:
         """Minutes as a time; what was typed as it was typed."""
@@ -68,9 +75,16 @@ class TimeOfDayField(forms.Field):
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"\s*(\d{1,2}):([0-5]\d)\s*", str(value), re.ASCII)
-        if match is None or int(match[1]) > 48:
-            raise ValidationError("Enter a time, such as 09:00; past midnight, go on counting: 30:00.")
-        return int(match[1]) * 60 + int(match[2])
+        minute = None if match is None else int(match[1]) * 60 + int(match[2])
+        if self.past_midnight and (minute is None or minute > 2 * _DAY):
+            raise ValidationError("Enter a time, such as 17:00; past midnight, go on counting: 30:00, at most 48:00.")
+        if not self.past_midnight and (minute is None or minute >= _DAY):
+            raise ValidationError("Enter a time of the day, from 00:00 to 23:59, such as 09:00.")
+        return minute
+
+
+#: Of the hour at which a block ends.
+_CLOSES = "Past midnight, go on counting: 30:00 is six in the morning after."
 
 
 class BlockForm(forms.ModelForm):
@@ -78,7 +92,7 @@ class BlockForm(forms.ModelForm):
 
     weekday = forms.TypedChoiceField(choices=WEEKDAYS, coerce=int)
     start_minute = TimeOfDayField(label="Opens")
-    end_minute = TimeOfDayField(label="Closes")
+    end_minute = TimeOfDayField(label="Closes", help_text=_CLOSES, past_midnight=True)
 
     class Meta:
         model = CalendarBlock
@@ -89,7 +103,7 @@ class DayForm(forms.ModelForm):
     """A day with other hours than its weekday's."""
 
     start_minute = TimeOfDayField(label="Opens", required=False)
-    end_minute = TimeOfDayField(label="Closes", required=False)
+    end_minute = TimeOfDayField(label="Closes", required=False, help_text=_CLOSES, past_midnight=True)
 
     class Meta:
         model = CalendarDay
@@ -133,6 +147,13 @@ class ImportInline(BaseInline):
     holidays = shown("Holidays", link_to)
 
 
+#: What an edit does to promises that were made before it.
+_FOLLOWED = (
+    "The hours count for days that are over too: open promises are measured by them from their start. So an edit may "
+    "break one at once, or move a due time behind a breach, which then is excused until the new due time."
+)
+
+
 class CalendarForm(VersionedForm):
     """A calendar; its hours stand below."""
 
@@ -166,7 +187,7 @@ class CalendarAdmin(ActAdmin):
     list_display = ("name", "key", "zone", "is_default")
     search_fields = ("name", "key")
     search_help_text = "A part of the name or of the key."
-    fields = ("key", "name", "zone", "is_default")
+    fieldsets = ((None, {"fields": ("key", "name", "zone", "is_default"), "description": _FOLLOWED}),)
     fixed_fields = ("key",)
     inlines = (BlockInline, DayInline, ImportInline)
     change_form_template = "csplaybooks/admin/calendar_change_form.html"

@@ -44,6 +44,15 @@ def promised(seconds: int, hours: str = Clock.Hours.WORKING) -> str:
     return " ".join(parts)
 
 
+def excuse_in_words(clock: Clock) -> str | None:
+    """Why a breach does not count, where it does not."""
+    if clock.excuse_reason:
+        return clock.excuse_reason
+    if clock.excused_at is None:
+        return None
+    return "By a later due time" if clock.done_at is None else "It ended by the time that it was due then"
+
+
 class ExcuseForm(forms.Form):
     """Why a broken promise is excused."""
 
@@ -56,7 +65,7 @@ class ClockAdmin(ReadOnlyAdmin):
 
     on_front_page = True
     actions = ("excuse",)
-    list_display = ("target", "play_link", "state", "due_at", "promise")
+    list_display = ("target", "play_link", "state", "due_at", "promise", "excuse_words")
     play_link = shown("Play", lambda clock: link_to(clock.play))
     list_filter = (
         "state",
@@ -93,6 +102,7 @@ class ClockAdmin(ReadOnlyAdmin):
     )
     ordering = ("-pk",)
     paginator = CappedPaginator
+    excuse_words = shown("Excuse", excuse_in_words)
     promise = shown(
         "Promised within", lambda clock: promised(clock.promised_seconds, clock.hours), ordering="promised_seconds"
     )
@@ -118,7 +128,8 @@ class ClockAdmin(ReadOnlyAdmin):
             request,
             queryset,
             label="Excuse",
-            warning="The breach stays written and the promise broken; who reads it sees why. Nobody is told any more.",
+            warning="The breach stays written and the promise broken; who reads it sees why. Nobody is told any more, "
+            "also where its due time is moved and missed again.",
             form=form,
         )
         if asked:
@@ -146,7 +157,8 @@ class ClockEventAdmin(ReadOnlyAdmin):
     follows = ("clock__play__playbook", "clock__play__account", "holder", "told")
     search_fields = ("clock__play__account__name",)
     search_help_text = "A part of the account's name."
-    fields = ("clock", "play", "kind", "level", "due_at", "noticed_at", "holder", "told")
+    fields = ("clock", "play", "what", "due_at", "noticed_at", "holder", "told")
+    what = shown("What happened", str)
     ordering = ("-pk",)
     paginator = CappedPaginator
     play = shown("Play", lambda event: link_to(event.clock.play))

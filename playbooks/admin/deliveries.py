@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, by, link_to, see_also, shown
+from csplaybooks.admin_base import CappedPaginator, ReadOnlyAdmin, by, confirmed, link_to, see_also, shown
 from csplaybooks.playbooks.acts.deliveries import call_off_deliveries, retry_deliveries
 from csplaybooks.playbooks.admin.matches import STUCK
 from csplaybooks.playbooks.models import Delivery, Play
+
+_TWICE = (
+    "It is unclear whether these mails to customers went: whoever has them already gets them twice. Whoever works the "
+    "play may be writing anew; ask them first."
+)
+
+
+def _to_whom(delivery: Delivery) -> tuple[str, ...]:
+    return (str(delivery.play),) if delivery.play is not None else ()
 
 
 @admin.register(Delivery)
@@ -40,13 +49,19 @@ class DeliveryAdmin(ReadOnlyAdmin):
         return request.user.has_perm("csplaybooks_playbooks.retry_delivery")
 
     @admin.action(description="Try again what is stuck", permissions=["retry"])
-    def retry(self, request: HttpRequest, queryset: Any) -> None:
-        """Put mails that were given up, or are unclear, back into the queue."""
+    def retry(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Put mails that were given up, or are unclear, back into the queue; ask first where a customer may get two."""
+        twice = queryset.filter(kind=Delivery.Kind.DRAFT, state=Delivery.State.UNCLEAR)
+        if twice.exists():
+            asked = confirmed(self, request, twice, label="Try again", warning=_TWICE, details=_to_whom)
+            if asked is not None:
+                return asked
         ids = list(queryset.values_list("pk", flat=True))
         if done := retry_deliveries(ids=ids, now=timezone.now(), actor=request.user):
             self.message_user(request, f"{done} put back into the queue.", messages.SUCCESS)
         else:
             self.message_user(request, "None of these is stuck or unclear.", messages.WARNING)
+        return None
 
     @admin.action(description="Do not send", permissions=["retry"])
     def call_off(self, request: HttpRequest, queryset: Any) -> None:

@@ -33,14 +33,15 @@ class NoticeAdmin(ReadOnlyAdmin):
     """What members were told: their own, and those of whom they lead."""
 
     on_front_page = True
-    list_display = ("text", "member", "kind", "at", "way", "mail")
+    list_display = ("text", "member", "heading", "at", "way", "mail")
     list_filter = ("kind", "way", "member")
-    follows = ("member", "play__playbook", "play__account", "delivery")
+    follows = ("member", "play__playbook", "play__account", "delivery", "handoff")
     search_fields = ("play__account__name",)
     search_help_text = "A part of the account's name."
-    fields = ("text", "member", "kind", "its_play", "at", "way", "mail")
+    fields = ("text", "member", "heading", "its_play", "at", "way", "mail")
     ordering = ("-pk",)
     paginator = CappedPaginator
+    heading = shown("Kind", lambda notice: notice.heading, ordering="kind")
     # Whoever was told of a play keeps the notice, and sees the play only while it is theirs to see.
     its_play = shown("Play", lambda notice: link_to(notice.play) if notice.play_seen else str(notice.play))
     mail = shown("Mail", lambda notice: notice.delivery and notice.delivery.get_state_display())
@@ -55,12 +56,24 @@ class NoticeSettingsForm(VersionedForm):
     """How a member wants to be told of things; the time of the digest as a time of day."""
 
     digest_minute = TimeOfDayField(
-        label="Digest at", initial=8 * 60, help_text="In the member's time zone, or else the company's."
+        label="Digest at",
+        initial=8 * 60,
+        help_text="From 00:00 to 23:59, in the member's time zone, or else the company's.",
     )
 
     class Meta:
         model = NoticeSettings
         fields = NOTICE_SETTINGS.fields
+        help_texts = {
+            Notice.Kind.ASSIGNED: "A play became yours. That one of yours woke up waits for the digest.",
+            Notice.Kind.WARNED: "A share of the promised time is used on a play that you hold.",
+            Notice.Kind.BREACHED: "A promise was missed on a play that you own or hold.",
+            Notice.Kind.ESCALATED: "A missed promise of somebody below you is still open.",
+            Notice.Kind.OFFERED: "Somebody offers you a play.",
+            Notice.Kind.REFUSED: "An offer of yours was refused, or nobody answered it; or such a play came to you.",
+            Notice.Kind.UNSENT: "A mail to a customer did not go, or may not have, on a play that you own or hold.",
+            "digest": "One mail a day with all that waits: promises, offers, plays without an owner, what happened.",
+        }
 
 
 @admin.register(NoticeSettings)
@@ -68,7 +81,17 @@ class NoticeSettingsAdmin(ActAdmin):
     """How members want to be told of things: each says so for themselves. Without it the defaults hold."""
 
     form = NoticeSettingsForm
-    list_display = ("member", "assigned", "warned", "breached", "escalated", "offered", "refused", "digest_time")
+    list_display = (
+        "member",
+        "assigned",
+        "warned",
+        "breached",
+        "escalated",
+        "offered",
+        "refused",
+        "unsent",
+        "digest_time",
+    )
     list_filter = ("digest",)
     follows = ("member",)
     search_fields = ("member__name",)

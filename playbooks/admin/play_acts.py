@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from csplaybooks.accounts.admin.show import MomentField
 from csplaybooks.accounts.models import TeamMember
+from csplaybooks.accounts.standing_in import absences_in_words
 from csplaybooks.playbooks.acts.claiming import claim_plays, release_plays
 from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays, refuse_plays, take_back_plays
 from csplaybooks.playbooks.acts.moving import Answers
@@ -44,6 +45,16 @@ TEMPLATE = "csplaybooks/admin/act.html"
 _PLAY_AND_VERSION = re.compile(r"([0-9]{1,19}):([0-9]{1,19})")
 
 
+class MemberField(forms.ModelChoiceField):
+    """A member of the team; of those who are away it says until when, and who stands in."""
+
+    absences: Mapping[int, str] = {}
+
+    def label_from_instance(self, obj: Any) -> str:
+        """The name, and that they are away."""
+        return f"{obj} ({self.absences[obj.pk]})" if obj.pk in self.absences else str(obj)
+
+
 class AskForm(forms.Form):
     """What an act asks for. `viewer` is the person who acts."""
 
@@ -53,22 +64,34 @@ class AskForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.viewer = viewer
 
+    def choose_among(self, name: str, members: Any) -> None:
+        """Let a member be chosen among some; of those who are away today it is told."""
+        # The stubs know form fields by their base class only.
+        field: Any = self.fields[name]
+        field.queryset = members
+        field.absences = absences_in_words(timezone.now())
+
+    def warnings(self) -> list[str]:
+        """What is to be said of the members who were chosen: that they are away."""
+        fields = {name: field for name, field in self.fields.items() if isinstance(field, MemberField)}
+        chosen = ((field.absences, self.cleaned_data[name]) for name, field in fields.items())
+        return [f"{member} is {absences[member.pk]}." for absences, member in chosen if member.pk in absences]
+
 
 class AssignForm(AskForm):
     """Whom to give plays to."""
 
-    owner = forms.ModelChoiceField(TeamMember.objects.none())
+    owner = MemberField(TeamMember.objects.none())
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # The stubs know form fields by their base class only.
-        self.fields["owner"].queryset = TeamMember.objects.visible_to(self.viewer).active()  # type: ignore[attr-defined]
+        self.choose_among("owner", TeamMember.objects.visible_to(self.viewer).active())
 
 
 class OfferForm(AskForm):
     """Whom to offer plays to."""
 
-    to = forms.ModelChoiceField(TeamMember.objects.none(), label="Offer to", help_text="An account executive.")
+    to = MemberField(TeamMember.objects.none(), label="Offer to", help_text="An account executive.")
     note = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "cols": 80}),
@@ -78,8 +101,7 @@ class OfferForm(AskForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         sellers = TeamMember.objects.visible_to(self.viewer).active().filter(is_account_executive=True)
-        # The stubs know form fields by their base class only.
-        self.fields["to"].queryset = sellers  # type: ignore[attr-defined]
+        self.choose_among("to", sellers)
 
 
 class TouchForm(AskForm):
@@ -111,10 +133,16 @@ class ReasonForm(AskForm):
     reason = forms.CharField(max_length=500, required=False)
 
 
-class NoteForm(AskForm):
-    """What came of it, if there is something to say."""
+class StepForm(AskForm):
+    """What came of it, if there is something to say, and whether the customer was contacted by it."""
 
     note = forms.CharField(max_length=500, required=False)
+    contact = forms.ChoiceField(
+        required=False,
+        label="I have been in contact",
+        choices=[("", "No"), *(pair for pair in Touch.Channel.choices if pair[0] != Touch.Channel.PROMPT)],
+        help_text="How, where you told the customer yourself: it is logged as a contact of now.",
+    )
 
 
 class GivenReasonForm(AskForm):
@@ -210,7 +238,7 @@ def _take_back(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
 
 
 def _step(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
-    return finish_steps(note=data["note"], **how)
+    return finish_steps(note=data["note"], contact=data["contact"], **how)
 
 
 def _skip_step(data: Mapping[str, Any], how: Mapping[str, Any]) -> Answers:
@@ -230,11 +258,16 @@ def _ending(verb: str, outcome: Outcome, form: type[AskForm] = ReasonForm) -> Pl
     return PlayAct(verb, menu, outcome.label.lower(), form, _close(outcome), ends=True)
 
 
+#: Who may claim what was given back: those who see it, as far as they may own it and have room.
+WHO_MAY_CLAIM = (
+    "the account's team and the managers above them can claim it now, and where the account has no CSM every CSM can"
+)
+
 #: In the order of the menu.
 PLAY_ACTS = (
     PlayAct("assign", "Assign selected plays", "assigned", AssignForm, _assign),
     PlayAct("claim", "Claim selected plays", "claimed", None, _claim),
-    PlayAct("release", "Release selected plays", "released", GivenReasonForm, _release),
+    PlayAct("release", "Release selected plays", f"released; {WHO_MAY_CLAIM}", GivenReasonForm, _release),
     PlayAct("start", "Start selected plays", "started", None, _start),
     PlayAct("touch", "Log a contact on selected plays", "contact logged", TouchForm, _touch),
     PlayAct("pause", "Pause selected plays", "paused", PauseForm, _pause),
@@ -243,7 +276,7 @@ PLAY_ACTS = (
     PlayAct("accept", "Accept the offers of selected plays", "offer accepted", None, _accept),
     PlayAct("refuse", "Refuse the offers of selected plays", "offer refused", GivenReasonForm, _refuse),
     PlayAct("take_back", "Take back the offers of selected plays", "offer taken back", ReasonForm, _take_back),
-    PlayAct("step", "Do the step of selected plays", "step done", NoteForm, _step),
+    PlayAct("step", "Do the step of selected plays", "step done", StepForm, _step),
     PlayAct("skip_step", "Skip the step of selected plays", "step skipped", GivenReasonForm, _skip_step),
     _ending("win", Outcome.WON),
     _ending("lose", Outcome.LOST),
@@ -265,7 +298,7 @@ def buttons(page: Any, request: HttpRequest, play: Play, verbs: Collection[str] 
     """
     return {
         "acted": play,
-        "seen": _versions([play]),
+        "seen": versions_of([play]),
         "acts_at": reverse(f"admin:{Play._meta.app_label}_play_changelist"),
         "acts": [
             act
@@ -305,7 +338,7 @@ def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[An
             return _ask(act, page, request, form, plays)
         data = form.cleaned_data
     try:
-        how = {"play_ids": list(plays), "now": timezone.now(), "actor": request.user, "seen": _seen(request, plays)}
+        how = {"play_ids": list(plays), "now": timezone.now(), "actor": request.user, "seen": seen_in(request, plays)}
         answers = act.call(data, how)
     except ValidationError as refusal:
         if form is None:
@@ -315,6 +348,9 @@ def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[An
             form.add_error(name if name in form.fields else None, errors)
         return _ask(act, page, request, form, plays)
     _tell(act, page, request, plays, answers)
+    if form is not None and None in answers.values():
+        for warning in form.warnings():
+            page.message_user(request, warning, messages.WARNING)
     if _from_play(request, plays):
         # Who gives a play away may not see it any more.
         seen = Play.objects.visible_to(request.user).filter(pk__in=plays).exists()
@@ -322,12 +358,12 @@ def perform(act: PlayAct, page: Any, request: HttpRequest, queryset: QuerySet[An
     return None
 
 
-def _versions(plays: Iterable[Play]) -> str:
+def versions_of(plays: Iterable[Play]) -> str:
     """The versions of plays as a page carries them: an act on it is refused where somebody was first."""
     return ",".join(f"{play.pk}:{play.version}" for play in plays)
 
 
-def _seen(request: HttpRequest, plays: Mapping[int, Play]) -> dict[int, int]:
+def seen_in(request: HttpRequest, plays: Mapping[int, Play]) -> dict[int, int]:
     """The version in which the person saw each play; of what no page has shown, the one it has now."""
     pairs = (_PLAY_AND_VERSION.fullmatch(pair) for pair in request.POST.get("seen", "").split(",")[:MOST_PLAYS])
     shown = {int(pair[1]): int(pair[2]) for pair in pairs if pair is not None}
@@ -359,7 +395,7 @@ def _ask(act: PlayAct, page: Any, request: HttpRequest, form: Any, plays: Mappin
         "select_across": request.POST.get("select_across", "0"),
         "from_play": "from_play" in request.POST,
         # Whoever looked first at the play's own page has seen it there.
-        "seen": request.POST.get("seen") or _versions(plays.values()),
+        "seen": request.POST.get("seen") or versions_of(plays.values()),
         "whence": _whence(request, plays),
     }
     request.current_app = page.admin_site.name

@@ -31,16 +31,17 @@ from csplaybooks.admin_base import (
 )
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.plays import open_play_by_hand
+from csplaybooks.playbooks.admin.assign_again import assign_by_routing
 from csplaybooks.playbooks.admin.clocks import promised
 from csplaybooks.playbooks.admin.drafts import DraftInline
 from csplaybooks.playbooks.admin.matches import STUCK, Evidence, Retry
 from csplaybooks.playbooks.admin.play_acts import PLAY_ACTS, as_action, buttons
-from csplaybooks.playbooks.admin.routing import assign_by_routing
 from csplaybooks.playbooks.admin.whose_time import WhoseTimePage
 from csplaybooks.playbooks.models import (
     Clock,
     Handoff,
     Interval,
+    Pause,
     Play,
     Playbook,
     PlaybookVersion,
@@ -171,6 +172,8 @@ class PlayAdmin(WhoseTimePage, Export, Evidence, Retry, ActAdmin):
     amount = shown("Worth", lambda play: money(play.expected_amount_minor), ordering="expected_amount_minor")
     working = shown("How it was worked out", lambda play: play.amount_working.get("words"))
     next_due = shown("Next due", _next_due, ordering="next_due_at")
+    waits_for = shown("Waiting for", lambda play: play.pause.reason)
+    wakes_at = shown("Wakes at", lambda play: play.pause.wakes_at or "when somebody resumes it")
     exports = (
         ("Play", lambda play: play.pk),
         ("Playbook", lambda play: play.playbook.name),
@@ -195,13 +198,14 @@ class PlayAdmin(WhoseTimePage, Export, Evidence, Retry, ActAdmin):
         if obj is None:
             return [(None, {"fields": ["account", "playbook", "reason"]})]
         reads_story = request.user.has_perm("csplaybooks_accounts.view_timelineentry")
+        paused = ["waits_for", "wakes_at"] if obj.pause is not None else []
         return [
             (
                 None,
                 {"fields": ["account_link", "playbook", "recipe", "motion", "route", "product", "origin", "reason"]},
             ),
             ("Why", {"fields": ["found", "amount", "working"]}),
-            ("Where it stands", {"fields": ["stage", "state", "owner", "holder", "opened_at", "expires_at"]}),
+            ("Where it stands", {"fields": ["stage", "state", *paused, "owner", "holder", "opened_at", "expires_at"]}),
             ("How it ended", {"fields": ["outcome", "outcome_reason", "closed_at"]}),
             *([("Story", {"fields": ["story"]})] if reads_story else []),
             *([("Work", {"fields": list(_WORK)})] if any(getattr(obj, name) for name in _WORK) else []),
@@ -262,11 +266,13 @@ class PlayAdmin(WhoseTimePage, Export, Evidence, Retry, ActAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """The play, with its lines of the account's story; they are fetched when shown."""
+        """The play, with its pause while it lasts; and its lines of the account's story, fetched when shown."""
         play: Any = super().get_object(request, *args, **kwargs)
         if play is not None:
             readable = TimelineEntry.objects.visible_to(request.user)
             play.story_seen = readable.filter(subject_type=play._meta.label_lower, subject_id=play.pk)
+            pauses = Pause.objects.filter(play=play, interval__valid_to__isnull=True)
+            play.pause = pauses.first() if play.state == State.PAUSED else None
         return play
 
     @admin.display(description="Story")

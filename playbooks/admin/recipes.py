@@ -31,7 +31,7 @@ from csplaybooks.admin_base import (
     see_also,
     shown,
 )
-from csplaybooks.playbooks.acts.clocks import follow_published_targets
+from csplaybooks.playbooks.acts.clocks import Moving, follow_published_targets, preview_published_targets
 from csplaybooks.playbooks.acts.recipes import (
     publish_playbook,
     publishing_faults,
@@ -323,6 +323,9 @@ class PlaybookAdmin(WhatIfPage, RoutingPages, ActAdmin):
     @admin.action(description="Move open plays to the targets published now", permissions=["assign"])
     def move_promises(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Have the open plays of playbooks promise what is published now, once the person has said yes."""
+        plays = Play.objects.visible_to(request.user).open().filter(playbook__in=queryset)
+        play_ids, now = plays.order_by("pk").values_list("pk", flat=True), timezone.now()
+        comes_to = "" if is_answered(request) else _comes_to(preview_published_targets(play_ids=play_ids, now=now))
         asked = confirmed(
             self,
             request,
@@ -330,14 +333,11 @@ class PlaybookAdmin(WhatIfPage, RoutingPages, ActAdmin):
             label="Move open plays",
             warning="The open plays of these playbooks that you see are measured by the targets published now. What "
             "is not promised any more is called off. What is new counts from when somebody owned the play, and may be "
-            "broken at once. What was kept or broken already stays.",
+            f"broken at once. What was kept or broken already stays written. {comes_to}",
         )
         if asked:
             return asked
-        plays = Play.objects.visible_to(request.user).open().filter(playbook__in=queryset)
-        answers = follow_published_targets(
-            play_ids=plays.order_by("pk").values_list("pk", flat=True), now=timezone.now(), actor=request.user
-        )
+        answers = follow_published_targets(play_ids=play_ids, now=now, actor=request.user)
         moved = sum(why is None for why in answers.values())
         said = "1 open play was moved" if moved == 1 else f"{moved:,} open plays were moved"
         self.message_user(
@@ -351,6 +351,18 @@ class PlaybookAdmin(WhatIfPage, RoutingPages, ActAdmin):
             done = set_playbook_active(playbook_id=playbook.pk, active=active, now=now, actor=request.user)
             said = f"{playbook} {'is' if done else 'was'} switched {'on' if active else 'off'}"
             self.message_user(request, f"{said}." if done else f"{said} already.", messages.SUCCESS)
+
+
+def _comes_to(moving: Moving) -> str:
+    """What it would come to now, in a sentence."""
+    if not moving.plays:
+        return "As things stand no play moves."
+    plays = "1 play moves" if moving.plays == 1 else f"{moving.plays:,} plays move"
+    promises = "1 promise changes" if moving.promises == 1 else f"{moving.promises:,} promises change"
+    said = f"As things stand {plays}, and {promises}: {moving.missed:,} would be missed at once"
+    if moving.excused:
+        said += f", {moving.excused:,} that were missed would be excused until their new due time"
+    return f"{said}."
 
 
 @admin.register(PlaybookVersion)

@@ -56,7 +56,7 @@ class ReportForm(forms.Form):
             self.add_error("until", f"{until} lies before {since}: the period ends before it begins.")
         for name in ("since", "until"):
             if values.get(name) is not None and not 2000 <= values[name].year <= 9998:
-                self.add_error(name, "Ask from 2000-01-01 on.")
+                self.add_error(name, "Ask from 2000-01-01 to 9998-12-31.")
         return values
 
     def period(self) -> tuple[datetime, datetime]:

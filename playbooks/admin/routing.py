@@ -8,10 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -23,8 +21,6 @@ from csplaybooks.accounts.admin.show import money
 from csplaybooks.accounts.models import Account
 from csplaybooks.admin_base import csv_file, link_to, panel
 from csplaybooks.admin_base.reader import read_by
-from csplaybooks.playbooks.acts.assigning import route_again
-from csplaybooks.playbooks.admin.play_acts import MOST_PLAYS, MOST_REFUSALS
 from csplaybooks.playbooks.admin.what_if import Table
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.models import Play, Playbook
@@ -324,7 +320,7 @@ def _tables(run: DryRun) -> Iterable[Table]:
     """The dry run of one account: the rules, the play, and who was asked."""
     yield Table(
         "Rules",
-        ("Rule", "Route", "", "Why"),
+        ("Rule", "Route", "Result", "Why"),
         [(f"{r.number}", r.route.label, "decides" if r.decides else "", r.why) for r in run.rules],
     )
     yield Table(
@@ -352,24 +348,6 @@ def _tables(run: DryRun) -> Iterable[Table]:
 
 def _asked(each: Asked) -> tuple[str, str, str]:
     return each.name, each.part, each.why
-
-
-@admin.action(description="Assign selected plays by the routing", permissions=["assign"])
-def assign_by_routing(page: Any, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-    """Assign plays as if they had just been opened: they spread over the pool, under caps."""
-    plays = {play.pk: play for play in queryset[: MOST_PLAYS + 1]}
-    if len(plays) > MOST_PLAYS:
-        page.message_user(request, f"Choose at most {MOST_PLAYS:,} plays at once.", messages.ERROR)
-        return
-    answers = route_again(play_ids=list(plays), now=timezone.now(), actor=request.user)
-    refused = {pk: why for pk, why in answers.items() if why is not None}
-    if done := len(answers) - len(refused):
-        said = how_many(done, "play", "plays")
-        page.message_user(request, f"{said}: assigned by the routing.", messages.SUCCESS)
-    for pk, why in list(refused.items())[:MOST_REFUSALS]:
-        page.message_user(request, f"{plays[pk]}: {why}", messages.WARNING)
-    if (more := len(refused) - MOST_REFUSALS) > 0:
-        page.message_user(request, f"{how_many(more, 'play', 'plays')} more: not assigned.", messages.WARNING)
 
 
 def account_panel(account: Account, request: HttpRequest) -> SafeString | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, F, Min, OuterRef, Q, QuerySet
+from django.db.models import Exists, ExpressionWrapper, F, IntegerField, Min, OuterRef, Q, QuerySet
 
 from csplaybooks.playbooks.calendar_choice import NoDefaultCalendar
 from csplaybooks.playbooks.clockwork import (
@@ -14,6 +14,7 @@ from csplaybooks.playbooks.clockwork import (
     choices_for,
     documents_of,
     due_if_ever,
+    is_broken,
     pauses_of,
     promising_version,
     working_calendar,
@@ -33,19 +34,21 @@ def _closed_with_ticking_clocks() -> QuerySet[Any]:
 
 
 def _breaches_unlike_events() -> QuerySet[Any]:
-    """Clocks whose breach and the event that tells of it are not both there, and alike."""
+    """Clocks whose last breach and the event that tells of it are not both there, and alike."""
     events = ClockEvent.objects.filter(clock=OuterRef("pk"), kind=ClockEvent.Kind.BREACHED)
     alike = events.filter(due_at=OuterRef("breached_at"), noticed_at=OuterRef("noticed_at"))
     rows: QuerySet[Any] = Clock.objects.filter(
-        (Q(breached_at__isnull=False) & ~Exists(alike)) | (Q(breached_at__isnull=True) & Exists(events))
+        (Q(breached_at__isnull=False) & (~Exists(alike) | Exists(events.filter(due_at__gt=OuterRef("breached_at")))))
+        | (Q(breached_at__isnull=True) & Exists(events))
     )
     return rows
 
 
 def _events_out_of_order() -> QuerySet[Any]:
-    """Events that were noticed before they were due, and rungs that were climbed before the breach was noticed."""
+    """Events that were noticed before they were due, and rungs that were climbed before their breach was noticed."""
+    run = ExpressionWrapper(OuterRef("level") / ClockEvent.RUN, output_field=IntegerField())
     breach = ClockEvent.objects.filter(
-        clock=OuterRef("clock"), kind=ClockEvent.Kind.BREACHED, noticed_at__lte=OuterRef("noticed_at")
+        clock=OuterRef("clock"), kind=ClockEvent.Kind.BREACHED, level=run, noticed_at__lte=OuterRef("noticed_at")
     )
     rows: QuerySet[Any] = ClockEvent.objects.filter(
         Q(noticed_at__lt=F("due_at")) | (Q(kind=ClockEvent.Kind.ESCALATED) & ~Exists(breach))
@@ -165,7 +168,6 @@ def _follows(
         return True  # it says of itself that it must be recomputed
     if clock.started_at != began:
         return False
-    excused = clock.excused_at is not None
     due = due_if_ever(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
     # What happens at the very instant of the due time may come before the watcher or after it.
     if clock.done_at is not None:
@@ -173,14 +175,20 @@ def _follows(
             # What was kept or broken by the hours of its time stays so.
             due = clock.due_at
         if clock.state == Clock.State.MISSED:
-            return excused or (due is not None and due <= clock.done_at)
-        return (clock.breached_at is None or excused) and (due is None or clock.done_at <= due)
+            return _is_excused_if(clock, False) and due is not None and due <= clock.done_at
+        return _is_excused_if(clock, clock.breached_at is not None) and (due is None or clock.done_at <= due)
     if clock.due_at != due:
         return False
-    if clock.state == Clock.State.BREACHED:
-        # A constraint sees to it that a breach has its time.
-        return excused or (due is not None and clock.breached_at is not None and due <= clock.breached_at)
-    return clock.breached_at is None
+    stands = is_broken(clock, due)
+    if not stands and due is not None and clock.next_event_at is None:
+        return False  # nobody would see that it is broken
+    runs_on = clock.breached_at is not None and not stands
+    return _is_excused_if(clock, runs_on) and (clock.state == Clock.State.BREACHED) == stands
+
+
+def _is_excused_if(clock: Clock, excused: bool) -> bool:
+    """Whether a clock is excused where it is to be, and only there; what a person has excused is either way."""
+    return bool(clock.excuse_reason) or (clock.excused_at is not None) == excused
 
 
 INVARIANTS = (

@@ -23,8 +23,9 @@ class ClockQuerySet(PlayPartQuerySet):
 class Clock(models.Model):
     """One SLA promise on one play. `due_at` follows from the intervals and the calendar; it is never patched.
 
-    A written breach stays. `excused_at` says that the due time was moved behind it later (another owner, calendar or
-    target), or that a manager has excused it: then with a reason.
+    A written breach stays; `breached_at` is the last one. `excused_at` says that a manager has excused it: then with a
+    reason, and for good. Without one it says that the due time lies behind the breach (another owner, calendar or
+    target): then the clock runs on, and is broken again once that passes. It is cleared when the due time comes back.
     """
 
     class Target(models.TextChoices):
@@ -67,14 +68,28 @@ class Clock(models.Model):
         default=list, blank=True, help_text="Seconds after the breach at which each rung of the ladder is climbed."
     )
     started_at = models.DateTimeField()
-    due_at = models.DateTimeField(null=True, blank=True, help_text="Null while paused.")
-    next_event_at = models.DateTimeField(null=True, blank=True)
-    is_stale = models.BooleanField(default=False, help_text="Must be recomputed before it is believed.")
+    due_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="Empty while the play is paused, or where the calendar never opens long enough.",
+    )
+    next_event_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the next warning, breach or rung of the ladder is due."
+    )
+    is_stale = models.BooleanField(
+        default=False,
+        verbose_name="to be worked out anew",
+        help_text="Its hours, owner or calendar have changed: its times follow within a minute.",
+    )
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
     done_at = models.DateTimeField(null=True, blank=True)
-    breached_at = models.DateTimeField(null=True, blank=True, help_text="The due time that was missed.")
+    breached_at = models.DateTimeField(
+        null=True, blank=True, help_text="The due time that was missed; the last one, where there were several."
+    )
     noticed_at = models.DateTimeField(null=True, blank=True, help_text="When the breach was seen.")
-    excused_at = models.DateTimeField(null=True, blank=True)
+    excused_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when the breach does not count: by a later due time, or by a manager."
+    )
     excused_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.SET_NULL,
@@ -158,7 +173,14 @@ class ClockEventQuerySet(PlayPartQuerySet):
 
 
 class ClockEvent(models.Model):
-    """Something that happened on a clock; each kind and level once."""
+    """Something that happened on a clock; each kind and level once.
+
+    A clock that has been broken and whose due time then was moved later runs once more. In its run number n, from 0 on,
+    the breach has level n, a warning or rung the level n * `RUN` + its per cent or number.
+    """
+
+    #: What lies between the levels of one run and those of the next: more than any per cent or rung.
+    RUN = 100
 
     class Kind(models.TextChoices):
         """What happened."""
@@ -170,7 +192,9 @@ class ClockEvent(models.Model):
     clock = models.ForeignKey(Clock, on_delete=models.CASCADE, related_name="events", db_index=False)
     kind = models.CharField(max_length=10, choices=Kind)
     level = models.PositiveSmallIntegerField(
-        default=0, help_text="The per cent of a warning, the rung of an escalation."
+        default=0,
+        help_text="The per cent of a warning, the rung of an escalation, and 100 more for each breach before it; of a "
+        "breach how many there were before it.",
     )
     due_at = models.DateTimeField(help_text="When it should have been seen.")
     noticed_at = models.DateTimeField(help_text="When it was seen.")
@@ -204,4 +228,15 @@ class ClockEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} {self.level or ''}".strip()
+        said = f"{self.get_kind_display()} {self.step or ''}".strip()
+        return f"{said}, due time {self.run + 1}" if self.run else said
+
+    @property
+    def run(self) -> int:
+        """How many breaches stood written when it happened; its own not counted."""
+        return self.level if self.kind == self.Kind.BREACHED else self.level // self.RUN
+
+    @property
+    def step(self) -> int:
+        """The per cent of a warning, the number of a rung; 0 for a breach."""
+        return 0 if self.kind == self.Kind.BREACHED else self.level % self.RUN

@@ -28,8 +28,8 @@ class Delivery(Work):
     """One mail to one address, as a row that is its own queue.
 
     It is claimed (`sending`, one more attempt) in a transaction that commits before anything is sent, and finished by
-    whoever holds the claim. Whose sender died in between is `unclear`: it may have gone, so it is never sent again by
-    itself; it stands in the tray.
+    whoever holds the claim. Whose sender died in between, or whose connection broke, is `unclear`: it may have gone, so
+    it is never sent again by itself; it stands in the tray.
     """
 
     class Kind(models.TextChoices):
@@ -45,7 +45,7 @@ class Delivery(Work):
         QUEUED = "queued", "Queued"
         SENDING = "sending", "Being sent"
         SENT = "sent", "Sent"
-        UNCLEAR = "unclear", "Unclear: whoever sent it died"
+        UNCLEAR = "unclear", "Unclear whether it went"
         SUPPRESSED = "suppressed", "Not sent: the address is suppressed"
         CANCELLED = "cancelled", "Called off"
 
@@ -102,6 +102,7 @@ class MailDraft(Versioned):
         SENT = "sent", "Sent"
         SUPPRESSED = "suppressed", "Not sent: the address is suppressed"
         FAILED = "failed", "Could not be sent"
+        UNCLEAR = "unclear", "Unclear whether it went"
         DISCARDED = "discarded", "Discarded"
 
     play = models.ForeignKey(Play, on_delete=models.CASCADE, related_name="drafts")
@@ -135,6 +136,8 @@ class MailDraft(Versioned):
         indexes = [
             # What is on its way, to be told how it went.
             models.Index(fields=["id"], name="csp_draft_queued", condition=Q(state="queued")),
+            # The digest of whoever works the play: what did not go, or may not have.
+            models.Index(fields=["play"], name="csp_draft_unsent", condition=Q(state__in=["failed", "unclear"])),
             # The worker of steps: what was sent, and is no contact of its play yet.
             models.Index(fields=["play"], name="csp_draft_untold", condition=Q(state="sent", touch__isnull=True)),
         ]

@@ -37,7 +37,8 @@ class Notice(models.Model):
         BREACHED = "breached", "A promise was missed"
         ESCALATED = "escalated", "A missed promise of your team"
         OFFERED = "offered", "A play is offered to you"
-        REFUSED = "refused", "Your offer was refused, or nobody answered it"
+        REFUSED = "refused", "An offer was refused, or nobody answered it"
+        UNSENT = "unsent", "A mail to a customer did not go"
 
     class Way(models.TextChoices):
         """How it is told."""
@@ -77,6 +78,19 @@ class Notice(models.Model):
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def has_lapsed(self) -> bool:
+        """Whether it tells of an offer that nobody answered, rather than of one that was refused. Reads the offer."""
+        offer = self.handoff if self.kind == self.Kind.REFUSED else None
+        return offer is not None and offer.answer == Handoff.Answer.EXPIRED
+
+    @property
+    def heading(self) -> str:
+        """What it tells, in a few words: its kind, where that is one thing only."""
+        if self.kind != self.Kind.REFUSED:
+            return str(self.Kind(self.kind).label)
+        return "Nobody answered an offer" if self.has_lapsed else "An offer was refused"
+
 
 class NoticeSettings(Versioned):
     """How a member wants to be told of what; who has no row is told as the defaults say."""
@@ -88,6 +102,7 @@ class NoticeSettings(Versioned):
     escalated = models.CharField(max_length=10, choices=Notice.Way, default=Notice.Way.NOW)
     offered = models.CharField(max_length=10, choices=Notice.Way, default=Notice.Way.NOW)
     refused = models.CharField(max_length=10, choices=Notice.Way, default=Notice.Way.NOW)
+    unsent = models.CharField(max_length=10, choices=Notice.Way, default=Notice.Way.NOW)
     digest = models.BooleanField(default=True, help_text="Whether the daily digest comes at all.")
     digest_minute = models.PositiveSmallIntegerField(
         default=8 * 60, help_text="When it comes: minutes since midnight, in the member's time zone."

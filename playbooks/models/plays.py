@@ -8,6 +8,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
+from django.utils.timezone import localtime
 
 from csplaybooks.accounts.base import Versioned, VisibleQuerySet
 from csplaybooks.accounts.models import Account, Motion, Movement, Product, Segment, TeamMember
@@ -456,7 +457,7 @@ class Touch(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_channel_display()} on {self.at:%Y-%m-%d %H:%M}"
+        return f"{self.get_channel_display()} on {localtime(self.at):%Y-%m-%d %H:%M}"
 
 
 class Credit(models.Model):

@@ -118,7 +118,7 @@ def _seats_over(case: Case, base: Entitlement | None) -> Amount:
             "seats": seats,
             "seat_price_minor": price,
             "discount_percent": discount,
-            "words": f"{seats} seats more bring use to {target} % of the limit",
+            "words": f"{seats} more {'seat brings' if seats == 1 else 'seats bring'} use to {target} % of the limit",
         },
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -13,12 +13,13 @@ from typing import Any
 from django.db.models import Q
 
 from csplaybooks.accounts.models import AccountTeam, TeamMember
+from csplaybooks.accounts.standing_in import stand_ins_at
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.deliveries import Outgoing, queue_deliveries
 from csplaybooks.playbooks.acts.notice_settings import have_settings
 from csplaybooks.playbooks.acts.notices import settings_of
 from csplaybooks.playbooks.leases import holding
-from csplaybooks.playbooks.models import Clock, Delivery, Handoff, Notice, NoticeSettings, Play
+from csplaybooks.playbooks.models import Clock, Delivery, Handoff, MailDraft, Notice, NoticeSettings, Play, Stage
 from csplaybooks.playbooks.pipeline.letters import (
     LARGE,
     MOST_LISTED,
@@ -42,6 +43,32 @@ Lines = dict[int, list[Callable[[], str]]]
 
 #: How late a digest may come, in minutes of the clock on the wall: the next one is never close behind.
 LATE = 18 * 60
+
+
+@dataclass(frozen=True)
+class Readers:
+    """Who reads digests now, and those who are away for whom one of them stands in; all by id.
+
+    `stand_ins` says who reads for each of those who are away.
+    """
+
+    members: Mapping[int, TeamMember]
+    absent: Mapping[int, TeamMember]
+    stand_ins: Mapping[int, int]
+
+    @property
+    def concerned(self) -> set[int]:
+        """The ids of those of whom something is told."""
+        return {*self.members, *self.absent}
+
+    def of(self, ids: Iterable[int | None]) -> dict[int, str]:
+        """Who reads what concerns members, each with what stands before it: for whom it is, if not for themselves."""
+        told: dict[int, str] = {}
+        people = [pk for pk in ids if pk is not None]
+        for pk in people:
+            if pk in self.absent:
+                told.setdefault(self.stand_ins[pk], f"For {self.absent[pk]}, who is away: ")
+        return told | {pk: "" for pk in people if pk in self.members}
 
 
 @dataclass(frozen=True)
@@ -119,15 +146,17 @@ def _claim(days: Sequence[Day]) -> list[Day]:
 def _write_together(days: Sequence[Day], now: datetime) -> int:
     if not days:
         return 0
-    members = {day.member.pk: day.member for day in days}
-    missed, due = _promises(days, now)
-    untold, unclear = _notices(members)
+    readers = _readers(days, now)
+    missed, due = _promises(days, readers, now)
+    untold, refused, unclear = _notices(readers.members)
     parts: tuple[tuple[str, Lines], ...] = (
         ("Promises that were missed", missed),
         ("Due today", due),
-        ("Offers that wait for your answer", _offers(members)),
-        ("Plays that wait for an owner", _tray(members)),
+        ("Offers that wait for your answer", _offers(readers)),
+        ("Plays that wait for an owner", _tray(readers)),
+        ("Mails to customers that did not go, or may not have", _unsent(readers)),
         ("What happened", _texts(untold)),
+        ("Mails to you that could not be sent", _texts(refused)),
         ("Mails to you of which it is not known whether they came", _texts(unclear)),
     )
     mails = {}
@@ -141,7 +170,7 @@ def _write_together(days: Sequence[Day], now: datetime) -> int:
         if told:
             mails[pk] = _mail(day, told)
     deliveries = queue_deliveries(mails.values(), now)
-    notices = [notice for found in (untold, unclear) for mine in found.values() for notice in mine]
+    notices = [notice for found in (untold, refused, unclear) for mine in found.values() for notice in mine]
     for notice in notices:
         notice.delivery = deliveries[mails[notice.member_id].key]
     Notice.objects.bulk_update(notices, ["delivery"], batch_size=500)
@@ -161,48 +190,75 @@ def _mail(day: Day, parts: Sequence[Part]) -> Outgoing:
     )
 
 
-def _promises(days: Sequence[Day], now: datetime) -> tuple[Lines, Lines]:
+def _readers(days: Sequence[Day], now: datetime) -> Readers:
+    """Whose digests these are, and for whom each stands in today; two queries, one where nobody is away."""
+    members = {day.member.pk: day.member for day in days}
+    stand_ins = {absent: here for absent, here in stand_ins_at(now).items() if here in members}
+    absent = TeamMember.objects.in_bulk(list(stand_ins)) if stand_ins else {}
+    return Readers(members, absent, stand_ins)
+
+
+def _promises(days: Sequence[Day], readers: Readers, now: datetime) -> tuple[Lines, Lines]:
     """The promises on plays that members own or hold: those that were missed, and those due before their day ends."""
     ends = {day.member.pk: day for day in days}
-    theirs = Q(play__owner__in=ends) | Q(play__holder__in=ends)
+    theirs = Q(play__owner__in=readers.concerned) | Q(play__holder__in=readers.concerned)
     clocks = Clock.objects.ticking().filter(theirs, due_at__lt=max(day.end for day in days))
     missed: Lines = defaultdict(list)
     due: Lines = defaultdict(list)
     named = clocks.select_related("play__account", "play__playbook").defer(*LARGE)
     for clock in named.order_by("due_at", "pk"):
-        for pk in {clock.play.owner_id, clock.play.holder_id} & ends.keys():
+        for pk, whose in readers.of((clock.play.holder_id, clock.play.owner_id)).items():
             at, day = clock.due_at, ends[pk]
             # Those without a time were left out by the query.
             if at is not None and at < day.end:
-                (missed if at <= now else due)[pk].append(_promise(clock, at, day.member))
+                (missed if at <= now else due)[pk].append(_promise(clock, at, day.member, whose))
     return missed, due
 
 
-def _promise(clock: Clock, at: datetime, member: TeamMember) -> Callable[[], str]:
-    return lambda: _linked(f"{clock.get_target_display()} of {clock.play}: {moment_for(member, at)}", clock.play)
+def _promise(clock: Clock, at: datetime, member: TeamMember, whose: str) -> Callable[[], str]:
+    promised = f"{clock.get_target_display()} of {clock.play}"
+    return lambda: _linked(f"{whose}{promised}: {moment_for(member, at)}", clock.play)
 
 
-def _offers(members: Mapping[int, TeamMember]) -> Lines:
+def _offers(readers: Readers) -> Lines:
     """The offers that members have not answered yet."""
-    waiting = Handoff.objects.filter(answer=Handoff.Answer.WAITING, offered_to__in=members)
+    waiting = Handoff.objects.filter(answer=Handoff.Answer.WAITING, offered_to__in=readers.concerned)
     lines: Lines = defaultdict(list)
     named = waiting.select_related("play__account", "play__playbook", "offered_by").defer("context", *LARGE)
     for offer in named.order_by("offered_at", "pk"):
-        lines[offer.offered_to_id].append(_offer(offer, members[offer.offered_to_id]))
+        for pk, whose in readers.of((offer.offered_to_id,)).items():
+            lines[pk].append(_offer(offer, readers.members[pk], whose))
     return lines
 
 
-def _offer(offer: Handoff, member: TeamMember) -> Callable[[], str]:
+def _offer(offer: Handoff, member: TeamMember, whose: str) -> Callable[[], str]:
     until = f", until {moment_for(member, offer.expires_at)}" if offer.expires_at else ""
-    return lambda: _linked(f"{offer.play}, from {offer.offered_by}{until}", offer.play)
+    return lambda: _linked(f"{whose}{offer.play}, from {offer.offered_by}{until}", offer.play)
 
 
-def _tray(members: Mapping[int, TeamMember]) -> Lines:
+def _unsent(readers: Readers) -> Lines:
+    """The mails that could not be sent, or may not have gone, of plays that members own or hold."""
+    left = MailDraft.objects.filter(state__in=[MailDraft.State.FAILED, MailDraft.State.UNCLEAR])
+    theirs = left.filter(Q(play__owner__in=readers.concerned) | Q(play__holder__in=readers.concerned))
+    theirs = theirs.exclude(play__stage=Stage.CLOSED)
+    lines: Lines = defaultdict(list)
+    for draft in theirs.select_related("play__account", "play__playbook").defer("body", *LARGE).order_by("pk"):
+        for pk, whose in readers.of((draft.play.holder_id, draft.play.owner_id)).items():
+            lines[pk].append(partial(_draft, draft, whose))
+    return lines
+
+
+def _draft(draft: MailDraft, whose: str) -> str:
+    return _linked(f"{whose}{draft.subject} ({draft.get_state_display().lower()}): {draft.play}", draft)
+
+
+def _tray(readers: Readers) -> Lines:
     """The plays in the tray, for the manager who holds them; or else for those above the account's team.
 
     Where an account has no CSM it is any manager's.
     """
-    managers = [pk for pk, member in members.items() if member.is_manager]
+    there = {**readers.members, **readers.absent}
+    managers = [pk for pk, member in there.items() if member.is_manager]
     lines: Lines = defaultdict(list)
     if not managers:
         return lines
@@ -217,43 +273,43 @@ def _tray(members: Mapping[int, TeamMember]) -> Lines:
             with_csm.add(account_id)
     led = led_by(managers)
     for play in plays:
-        for pk in managers:
-            if play.holder_id is not None:
-                is_theirs = play.holder_id == pk
-            else:
-                is_theirs = play.account_id not in with_csm or not teams[play.account_id].isdisjoint(led[pk])
-            if is_theirs:
-                lines[pk].append(partial(_linked, str(play), play))
+        if play.holder_id is not None:
+            theirs = [play.holder_id] if play.holder_id in led else []
+        elif play.account_id in with_csm:
+            theirs = [pk for pk in managers if not teams[play.account_id].isdisjoint(led[pk])]
+        else:
+            theirs = managers
+        for pk, whose in readers.of(theirs).items():
+            lines[pk].append(partial(_linked, f"{whose}{play}", play))
     return lines
 
 
-def _notices(members: Mapping[int, TeamMember]) -> tuple[dict[int, list[Notice]], dict[int, list[Notice]]]:
-    """The notices of members that wait for the digest, and those whose own mail was given up or may not have come."""
+def _notices(members: Mapping[int, TeamMember]) -> tuple[dict[int, list[Notice]], ...]:
+    """The notices of members: those that wait for the digest, whose mail was given up, and whose may not have come."""
     rows = Notice.objects.filter(member__in=members).select_related("play", "member__user").order_by("at", "pk")
     mine = Delivery.objects.filter(member__in=members)
     # Each by its index: nearly all mails ever sent are neither.
-    lost = [
-        *mine.filter(state=Delivery.State.UNCLEAR).values_list("pk", flat=True),
-        *mine.filter(state=Delivery.State.QUEUED, stuck_at__isnull=False).values_list("pk", flat=True),
-    ]
-    untold: dict[int, list[Notice]] = defaultdict(list)
-    unclear: dict[int, list[Notice]] = defaultdict(list)
+    unsure = set(mine.filter(state=Delivery.State.UNCLEAR).values_list("pk", flat=True))
+    given_up = mine.filter(state=Delivery.State.QUEUED, stuck_at__isnull=False).values_list("pk", flat=True)
     waiting = list(rows.filter(way=Notice.Way.DIGEST, delivery__isnull=True))
-    given_up = list(rows.filter(delivery__in=lost))
-    unseen = unseen_by_reader([*waiting, *given_up])
-    for found, by_member in ((waiting, untold), (given_up, unclear)):
-        for notice in found:
-            if notice.pk not in unseen:
-                by_member[notice.member_id].append(notice)
+    lost = list(rows.filter(delivery__in=unsure.union(given_up)))
+    unseen = unseen_by_reader([*waiting, *lost])
+    untold: dict[int, list[Notice]] = defaultdict(list)
+    refused: dict[int, list[Notice]] = defaultdict(list)
+    unclear: dict[int, list[Notice]] = defaultdict(list)
+    for notice in (*waiting, *lost):
+        if notice.pk not in unseen:
+            of_mails = unclear if notice.delivery_id in unsure else refused
+            (untold if notice.delivery_id is None else of_mails)[notice.member_id].append(notice)
     if gone := [notice.pk for notice in waiting if notice.pk in unseen]:
         Notice.objects.filter(pk__in=gone).update(way=Notice.Way.OFF)
-    return untold, unclear
+    return untold, refused, unclear
 
 
 def _texts(notices: Mapping[int, Sequence[Notice]]) -> Lines:
     return {pk: [partial(_linked, notice.text, notice.play) for notice in mine] for pk, mine in notices.items()}
 
 
-def _linked(text: str, play: Any) -> str:
-    link = link_to_page(play)
+def _linked(text: str, row: Any) -> str:
+    link = link_to_page(row)
     return f"{text}\n  {link}" if link else text

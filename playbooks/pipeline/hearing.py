@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,9 @@ BATCH = 500
 
 #: The types of signals that may be contacts.
 _HEARD = (*CONTACT_TYPES, SHOWN_TYPE)
+
+#: A play's id, and from when to when it was open; None: it is still.
+_Life = tuple[int, datetime, datetime | None]
 
 #: The most characters of a note that a signal brings.
 MOST_NOTE = 2_000
@@ -104,13 +107,15 @@ def _end_of_part(news: Any) -> int | None:
 def _hear(news: Any, now: datetime) -> int:
     earliest = Play.objects.open().order_by("opened_at").values_list("opened_at", flat=True).first()
     heard = _take_back(news, now)
-    if earliest is None:
-        return heard
-    told = news.filter(occurred_at__gte=earliest)
-    heard += look_again(_steps_told_of(told))
-    contacts = told.effective_at(None).filter(type__key__in=_HEARD)
-    # Most accounts have no play to which anything could belong.
-    contacts = contacts.filter(account__in=Play.objects.values("account")).select_related("type", "source")
+    if earliest is not None:
+        # Only an open play has a step to do.
+        heard += look_again(_steps_told_of(news.filter(occurred_at__gte=earliest)))
+    contacts = news.effective_at(None).filter(type__key__in=_HEARD)
+    # However late they are told: of an account that had a play then, open still or closed since. Most had none.
+    there = Play.objects.filter(account=OuterRef("account"), opened_at__lte=OuterRef("occurred_at")).filter(
+        Q(closed_at__isnull=True) | Q(closed_at__gte=OuterRef("occurred_at"))
+    )
+    contacts = contacts.filter(Exists(there)).select_related("type", "source")
     return heard + _log(list(contacts.order_by("pk")), now)
 
 
@@ -158,10 +163,7 @@ def _contacts_of(signals: Sequence[Signal]) -> list[Contact]:
     """What signals say of plays at their own accounts; three queries."""
     named = {signal.pk: play_named(signal.properties) for signal in signals}
     plays = Play.objects.filter(pk__in=Ids(sorted({pk for pk in named.values() if pk}))).in_bulk()
-    open_at: dict[int, list[int]] = defaultdict(list)
-    unnamed = sorted({signal.account_id for signal in signals if named[signal.pk] is None})
-    for account, play in Play.objects.open().filter(account__in=Ids(unnamed)).values_list("account", "pk"):
-        open_at[account].append(play)
+    lives = _lives(signal for signal in signals if named[signal.pk] is None)
     people = members_by_email(
         said for signal in signals if isinstance(said := signal.properties.get("member"), str) and said
     )
@@ -170,7 +172,7 @@ def _contacts_of(signals: Sequence[Signal]) -> list[Contact]:
         play_id = named[signal.pk]
         if play_id is None:
             # A prompt says whose it is; what else was shown is no matter of ours.
-            only = open_at[signal.account_id] if signal.type.key != SHOWN_TYPE else []
+            only = _open_then(lives, signal) if signal.type.key != SHOWN_TYPE else []
             play_id = only[0] if len(only) == 1 else 0
         elif play_id not in plays or plays[play_id].account_id != signal.account_id:
             continue
@@ -185,6 +187,29 @@ def _contacts_of(signals: Sequence[Signal]) -> list[Contact]:
         by = people.get(member.strip().lower()) if isinstance(member, str) else None
         contacts.append(_contact(signal, play_id, kind.channel, direction_of(kind, signal.properties), by))
     return contacts
+
+
+def _lives(signals: Iterable[Signal]) -> dict[int, list[_Life]]:
+    """The plays at the accounts of signals that were open when one of them occurred, by account; one query."""
+    at = [(signal.occurred_at, signal.account_id) for signal in signals]
+    if not at:
+        return {}
+    rows = Play.objects.filter(account__in=Ids(sorted({account for _, account in at})), opened_at__lte=max(at)[0])
+    rows = rows.filter(Q(closed_at__isnull=True) | Q(closed_at__gte=min(at)[0])).order_by()
+    lives: dict[int, list[_Life]] = defaultdict(list)
+    for account, pk, opened_at, closed_at in rows.values_list("account", "pk", "opened_at", "closed_at"):
+        lives[account].append((pk, opened_at, closed_at))
+    return lives
+
+
+def _open_then(lives: Mapping[int, Sequence[_Life]], signal: Signal) -> list[int]:
+    """The plays of a signal's account that were open when it occurred."""
+    at = signal.occurred_at
+    return [
+        pk
+        for pk, opened_at, closed_at in lives.get(signal.account_id, ())
+        if opened_at <= at and (closed_at is None or at <= closed_at)
+    ]
 
 
 def _contact(signal: Signal, play_id: int, channel: str, direction: str, member: int | None) -> Contact:

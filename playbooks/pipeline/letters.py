@@ -33,7 +33,11 @@ def zone_of(member: TeamMember) -> ZoneInfo:
 
 def moment_for(member: TeamMember, at: datetime) -> str:
     """A moment as a member reads it: `Mon 16 Nov 2026, 14:00 (Europe/Berlin)`."""
-    zone = zone_of(member)
+    return moment_in(zone_of(member), at)
+
+
+def moment_in(zone: ZoneInfo, at: datetime) -> str:
+    """A moment as it is read in a zone, which is named: `Mon 16 Nov 2026, 14:00 (Europe/Berlin)`."""
     return f"{at.astimezone(zone):%a %d %b %Y, %H:%M} ({zone.key})"
 
 

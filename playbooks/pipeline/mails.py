@@ -47,8 +47,10 @@ _SEVERAL: Mapping[Notice.Kind, str] = {
     Notice.Kind.BREACHED: "{count} promises were missed",
     Notice.Kind.ESCALATED: "{count} missed promises of your team are still open",
     Notice.Kind.OFFERED: "{count} plays are offered to you",
-    Notice.Kind.REFUSED: "{count} of your offers were refused, or nobody answered them",
+    Notice.Kind.REFUSED: "{count} offers were refused",
+    Notice.Kind.UNSENT: "{count} mails to customers did not go",
 }
+_SEVERAL_LAPSED = "Nobody answered {count} offers"
 
 
 def unwritten(now: datetime) -> Any:
@@ -130,16 +132,16 @@ def _write(notices: Sequence[Notice], now: datetime) -> set[int]:
 
 def _write_together(notices: Sequence[Notice], now: datetime) -> int:
     unseen = unseen_by_reader(notices)
-    groups: dict[tuple[int, str], list[Notice]] = defaultdict(list)
+    groups: dict[tuple[int, str, bool], list[Notice]] = defaultdict(list)
     for notice in notices:
         if notice.member.is_active and notice.member.email and notice.pk not in unseen:
-            groups[notice.member_id, notice.kind].append(notice)
+            groups[notice.member_id, notice.kind, notice.has_lapsed].append(notice)
     # Whoever has left since, has no address or does not see the play any more, is not written to.
     mailed = {notice.pk for group in groups.values() for notice in group}
     if gone := [notice.pk for notice in notices if notice.pk not in mailed]:
         Notice.objects.filter(pk__in=gone).update(way=Notice.Way.OFF)
     due = next_due({notice.play_id for notice in notices})
-    mails = {_key(group): _mail(group, due) for group in groups.values()}
+    mails = {_key(group): _mail(group, due, now) for group in groups.values()}
     deliveries = queue_deliveries(mails.values(), now)
     for group in groups.values():
         for notice in group:
@@ -152,9 +154,10 @@ def _key(group: Sequence[Notice]) -> str:
     return f"notice:{group[0].pk}"
 
 
-def _mail(group: Sequence[Notice], due: Mapping[int, tuple[str, datetime]]) -> Outgoing:
-    member, kind, count = group[0].member, Notice.Kind(group[0].kind), len(group)
-    subject = group[0].text if count == 1 else _SEVERAL[kind].format(count=count)
+def _mail(group: Sequence[Notice], due: Mapping[int, tuple[str, datetime]], now: datetime) -> Outgoing:
+    first, member, count = group[0], group[0].member, len(group)
+    several = _SEVERAL_LAPSED if first.has_lapsed else _SEVERAL[Notice.Kind(first.kind)]
+    subject = first.text if count == 1 else several.format(count=count)
     return Outgoing(
         key=_key(group),
         kind=Delivery.Kind.NOTICE,
@@ -163,18 +166,18 @@ def _mail(group: Sequence[Notice], due: Mapping[int, tuple[str, datetime]]) -> O
         subject=subject,
         body=render(
             "notices",
-            lead=f"{kind.label}." if count == 1 else f"{subject}:",
-            items=[_item(notice, member, due) for notice in group[:MOST_LISTED]],
+            lead=f"{first.heading}." if count == 1 else f"{subject}:",
+            items=[_item(notice, member, due, now) for notice in group[:MOST_LISTED]],
             more=max(count - MOST_LISTED, 0),
         ),
     )
 
 
-def _item(notice: Notice, member: TeamMember, due: Mapping[int, tuple[str, datetime]]) -> Item:
+def _item(notice: Notice, member: TeamMember, due: Mapping[int, tuple[str, datetime]], now: datetime) -> Item:
     lines = [f"Why: {line}" for line in why_it_fired(member, notice.play)]
     if until := _until(notice, due):
         target, at = until
-        lines.append(f"{target} due: {moment_for(member, at)}")
+        lines.append(f"{target} {'due' if at > now else 'was due'}: {moment_for(member, at)}")
     if link := link_to_page(notice.play):
         lines.append(link)
     return Item(notice.text, tuple(lines))
@@ -185,5 +188,5 @@ def _until(notice: Notice, due: Mapping[int, tuple[str, datetime]]) -> tuple[str
     clock = notice.event.clock if notice.event is not None else notice.handoff.clock if notice.handoff else None
     if clock is None:
         return due.get(notice.play_id)
-    at = clock.breached_at or clock.due_at
+    at = clock.due_at
     return None if at is None or notice.kind == Notice.Kind.REFUSED else (clock.get_target_display(), at)

@@ -94,8 +94,41 @@ class Post:
 
 
 def in_words(error: Exception) -> str:
-    """An error as a row keeps it."""
-    return f"{type(error).__name__}: {error}"[:500].replace("\0", "")
+    """An error as a row keeps it and people read it, a sentence: what the mail server answered, or what broke."""
+    return f"{_sentence(error)[:499].replace(chr(0), '').rstrip('. ')}."
+
+
+def _sentence(error: Exception) -> str:
+    match error:
+        case smtplib.SMTPRecipientsRefused(recipients=refused) if refused:
+            address, (code, text) = next(iter(refused.items()))
+            return f"The mail server {_did(code)} {address}: {_answer(code, text)}"
+        case smtplib.SMTPSenderRefused(smtp_code=code, smtp_error=text, sender=sender):
+            return f"The mail server takes no mail from {sender}: {_answer(code, text)}"
+        case smtplib.SMTPAuthenticationError(smtp_code=code, smtp_error=text):
+            return f"The mail server does not let us in: {_answer(code, text)}"
+        case smtplib.SMTPDataError(smtp_code=code, smtp_error=text):
+            return f"The mail server {_did(code)} the mail: {_answer(code, text)}"
+        case smtplib.SMTPResponseException(smtp_code=code, smtp_error=text):
+            return f"The mail server answered: {_answer(code, text)}"
+        case smtplib.SMTPServerDisconnected() | TimeoutError():
+            return f"The connection to the mail server broke: {error}"
+        case smtplib.SMTPException():
+            return f"The mail server cannot be used: {error}"
+        case OSError():
+            return f"The connection to the mail server failed: {error.strerror or error}"
+    # Of a backend of the site's own, or of how mail is set up: whoever looks after it knows the name of the error.
+    return f"Sending mail failed: {error} ({type(error).__name__})"
+
+
+def _did(code: int) -> str:
+    return "refused" if code >= 500 else "put off"
+
+
+def _answer(code: int, text: bytes | str) -> str:
+    """The answer of a mail server, in one line."""
+    words = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+    return " ".join([str(code), *words.split()])
 
 
 def _message(delivery: Delivery) -> EmailMessage:

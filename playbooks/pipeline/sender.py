@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from csplaybooks.accounts.acts.record import write_timeline
 from csplaybooks.conf import csplaybooks_settings
 from csplaybooks.playbooks.acts.deliveries import SWITCHED_OFF, lines_of, tell_drafts
-from csplaybooks.playbooks.models import Delivery
+from csplaybooks.playbooks.models import Delivery, MailDraft, Play, PlayStep, Stage, State
 from csplaybooks.playbooks.pipeline.post import Answer, Fate, OutOfReach, Post
 from csplaybooks.playbooks.pipeline.queue import claim
 from csplaybooks.playbooks.suppression import is_suppressed
@@ -31,13 +32,18 @@ CLAIMED_FOR = timedelta(minutes=10)
 #: No mail is begun so many seconds after the first: what is left is for the next task, well before this one is ended.
 SECONDS = 20.0
 
+#: Why a mail to a customer is not sent that was put off until nobody wanted it any more.
+OVER = "Its play was closed, or its step is over."
+
 #: Each wait for the next try is so many times the one before it, which begins with `RETRY_SECONDS`.
 PATIENCE = 5
 
 
 def queued() -> Any:
-    """Mails that wait to be sent."""
-    return Delivery.objects.filter(state=Delivery.State.QUEUED)
+    """Mails that wait to be sent. Those to the customers of paused plays are held until the plays go on."""
+    paused = Play.objects.filter(pk=OuterRef("play"), state=State.PAUSED)
+    held = Q(Exists(paused), kind=Delivery.Kind.DRAFT, stuck_at__isnull=True)
+    return Delivery.objects.filter(~held, state=Delivery.State.QUEUED)
 
 
 def of_the_dead(now: datetime) -> Any:
@@ -97,7 +103,7 @@ def give_up_on_the_dead(now: datetime) -> int:
     with transaction.atomic(durable=True):
         # The UPDATE first: of two who come at once one finds them. They are known by their time until the second.
         of_the_dead(now).update(
-            state=Delivery.State.UNCLEAR, last_error="Whoever sent it died before it was known whether it went."
+            state=Delivery.State.UNCLEAR, last_error="The sending was cut short: nobody knows whether it went."
         )
         dead = list(Delivery.objects.filter(state=Delivery.State.UNCLEAR, claimed_until__isnull=False))
         Delivery.objects.filter(pk__in=[row.pk for row in dead]).update(claimed_until=None)
@@ -112,7 +118,9 @@ def _take_next(now: datetime) -> Delivery | None:
         if not ids:
             return None
         delivery: Delivery = Delivery.objects.select_related("member").get(pk=ids[0])
-        if delivery.kind == Delivery.Kind.DRAFT and is_suppressed(delivery.to_address):
+        if delivery.kind == Delivery.Kind.DRAFT and _is_over(delivery):
+            delivery.state, delivery.last_error = Delivery.State.CANCELLED, OVER
+        elif delivery.kind == Delivery.Kind.DRAFT and is_suppressed(delivery.to_address):
             delivery.state = Delivery.State.SUPPRESSED
         elif delivery.member is not None and not delivery.member.is_active:
             delivery.state = Delivery.State.CANCELLED
@@ -128,6 +136,14 @@ def _take_next(now: datetime) -> Delivery | None:
         if delivery.state != Delivery.State.SENDING:
             _tell([delivery], now)
     return delivery
+
+
+def _is_over(delivery: Delivery) -> bool:
+    """Whether a mail to a customer is of a play that was closed, or of a step that is over, such as while the server
+    put it off."""
+    drafts = MailDraft.objects.filter(delivery=delivery.pk)
+    over = Q(step__state__in=[PlayStep.State.DONE, PlayStep.State.SKIPPED])
+    return bool(drafts.filter(Q(play__stage=Stage.CLOSED) | over).exists())
 
 
 def _finish(delivery: Delivery, answer: Answer, now: datetime) -> None:
@@ -183,12 +199,12 @@ def _said(delivery: Delivery) -> tuple[str, str]:
         case Delivery.State.SUPPRESSED:
             return "mail_suppressed", "Mail not sent, the address is suppressed"
         case Delivery.State.CANCELLED:
-            return "mail_cancelled", "Mail not sent"
+            return "mail_cancelled", f"Mail not sent ({delivery.last_error.rstrip('.')})"
     return _refused(delivery)
 
 
 def _refused(delivery: Delivery) -> tuple[str, str]:
-    return "mail_failed", f"Mail could not be sent ({delivery.last_error})"
+    return "mail_failed", f"Mail could not be sent ({delivery.last_error.rstrip('.')})"
 
 
 def _tell(deliveries: Sequence[Delivery], now: datetime, said: Callable[[Delivery], tuple[str, str]] = _said) -> None:

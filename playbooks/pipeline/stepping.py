@@ -7,7 +7,9 @@ come, those on whose step something was told, and those of which a mail was sent
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from django.db.models import Max, Min, TextField, Value
@@ -78,8 +80,11 @@ def _look(play_ids: Sequence[int], now: datetime) -> None:
         PlayStep.objects.filter(play__in=plays, state=PlayStep.State.CURRENT).select_related("draft").order_by("pk")
     )
     ended = _over(steps, plays, now)
-    end_steps([step for step in steps if step.pk in ended], PlayStep.State.DONE, ended, now)
-    write_timeline([_line(step, plays[step.play_id], ended[step.pk], now) for step in steps if step.pk in ended])
+    over = [step for step in steps if step.pk in ended]
+    for step in over:
+        step.note = _NOTES.get(ended[step.pk].why, step.note)
+    end_steps(over, PlayStep.State.DONE, {pk: end.at for pk, end in ended.items()}, now)
+    write_timeline([_line(step, plays[step.play_id], ended[step.pk], now) for step in over])
     # While a play is paused the customer is left alone: nothing begins.
     going = {pk: play for pk, play in plays.items() if play.state != State.PAUSED}
     begin_steps(going, now, began=_owned_from(set(going) - {step.play_id for step in steps}))
@@ -131,8 +136,35 @@ def _members(user_ids: Sequence[int]) -> Mapping[int | None, int]:
     return dict(TeamMember.objects.filter(user__in=user_ids).values_list("user", "pk")) if user_ids else {}
 
 
-def _over(steps: Sequence[PlayStep], plays: Mapping[int, Play], now: datetime) -> dict[int, datetime]:
-    """Which of the steps to be done are over, and since when; the others are looked at until something is told.
+class Why(Enum):
+    """Why a step is over without a person; its value is how the timeline says it."""
+
+    TIME = "is over"
+    USED = "ended, the feature was used"
+    #: Of a trial, which something else might have ended.
+    TIME_UP = "ended, its time is over"
+    SHOWN = "was shown"
+    SENT = "was sent"
+
+
+#: What is noted on a step that might have ended another way.
+_NOTES: Mapping[Why, str] = {
+    Why.USED: "The feature was used.",
+    Why.TIME_UP: "Its time is over.",
+    Why.SHOWN: "The prompt was shown.",
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """When a step was over, and why."""
+
+    at: datetime
+    why: Why
+
+
+def _over(steps: Sequence[PlayStep], plays: Mapping[int, Play], now: datetime) -> dict[int, End]:
+    """Which of the steps to be done are over, since when and why; the others are looked at until something is told.
 
     When what lasts is over is computed anew first: its calendar may have been edited.
     """
@@ -140,20 +172,22 @@ def _over(steps: Sequence[PlayStep], plays: Mapping[int, Play], now: datetime) -
     unsettled = any(step.is_stale for step in steps) and not _no_calendar_is_edited()
     set_due(steps, plays)
     shown, used = _shown(steps, plays), _used(steps)
-    ended: dict[int, datetime] = {}
+    ended: dict[int, End] = {}
     for step in steps:
         step.is_stale = step.is_stale and unsettled
         if plays[step.play_id].state == State.PAUSED:
             continue
-        told = shown.get(step.pk) or used.get(step.pk)
+        told, why = shown.get(step.pk), Why.SHOWN
         if step.kind == PlayStep.Kind.MAIL:
             draft = getattr(step, "draft", None)
-            told = draft.sent_at if draft is not None and draft.state == MailDraft.State.SENT else None
-        elif told is None and step.kind in _LASTING and step.due_at is not None and step.due_at <= now:
-            told = step.due_at
+            told, why = draft.sent_at if draft is not None and draft.state == MailDraft.State.SENT else None, Why.SENT
+        elif step.pk in used:
+            told, why = used[step.pk], Why.USED
+        elif step.kind in _LASTING and step.due_at is not None and step.due_at <= now:
+            told, why = step.due_at, Why.TIME_UP if step.kind == PlayStep.Kind.TRIAL else Why.TIME
         if told is not None and step.began_at is not None:
             # Clocks of machines differ: nothing is over before it began, or later than now.
-            ended[step.pk] = max(step.began_at, min(told, now))
+            ended[step.pk] = End(max(step.began_at, min(told, now)), why)
     save_steps(steps, ["due_at", "is_stale"])
     return ended
 
@@ -202,20 +236,12 @@ def _used(steps: Sequence[PlayStep]) -> dict[int, datetime]:
     return {step.pk: at for step in trials if (at := found[step.pk]) is not None and at >= step.began_at}
 
 
-_WHY = {
-    PlayStep.Kind.WAIT: "is over",
-    PlayStep.Kind.TRIAL: "is over",
-    PlayStep.Kind.PROMPT: "was shown",
-    PlayStep.Kind.MAIL: "was sent",
-}
-
-
-def _line(step: PlayStep, play: Play, at: datetime, now: datetime) -> Any:
+def _line(step: PlayStep, play: Play, end: End, now: datetime) -> Any:
     return timeline_entry(
         account_id=play.account_id,
-        at=at,
+        at=end.at,
         now=now,
         kind="play_step",
-        text=f"{play.playbook.name}: Step {step.number} {_WHY[PlayStep.Kind(step.kind)]}: {step.text[:100]}",
+        text=f"{play.playbook.name}: Step {step.number} {end.why.value}: {step.text[:100]}",
         subject=play,
     )

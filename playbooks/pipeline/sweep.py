@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef
 from csplaybooks.conf import company_time_zone, csplaybooks_settings
 from csplaybooks.playbooks.acts.handoffs import lapse_offers
 from csplaybooks.playbooks.acts.moving import Answers, lock_clocks
-from csplaybooks.playbooks.acts.plays import close_plays, resume_plays
+from csplaybooks.playbooks.acts.plays import close_plays, wake_paused_plays
 from csplaybooks.playbooks.clockwork import set_lapses
 from csplaybooks.playbooks.leases import holding
 from csplaybooks.playbooks.models import Handoff, Lease, Outcome, Pause, Play, Stage, State
@@ -114,7 +114,7 @@ def wake_plays(*, now: datetime) -> int:
     due = Pause.objects.filter(wakes_at__lte=now, interval__valid_to__isnull=True).values("play")
 
     def wake(ids: Sequence[int]) -> Answers:
-        return resume_plays(play_ids=ids, now=now)
+        return wake_paused_plays(play_ids=ids, now=now)
 
     return _count(Play.objects.open().filter(state=State.PAUSED, pk__in=due), wake, now)
 

@@ -48,9 +48,9 @@ def watch_clocks(*, now: datetime, limit: int = BATCH) -> int:
 
     Every clock is recomputed from its intervals, owner and calendar first, so that no breach is written that a pause or
     a calendar edit has moved. Missed events are written once, late: all warnings that a later event has overtaken are
-    written with it, and stand as one line on the timeline. A clock that fails (its calendar makes no sense) does not
-    stop the others: it is looked at again after `RETRY_SECONDS`. Writes a heartbeat with how many clocks were due, up
-    to the limit, and how many were dealt with.
+    written with it. On the timeline a breach has a line of its own, of warnings and rungs only the last. A clock that
+    fails (its calendar makes no sense) does not stop the others: it is looked at again after `RETRY_SECONDS`. Writes a
+    heartbeat with how many clocks were due, up to the limit, and how many were dealt with.
     """
     expected = min(due_clocks(now).count(), limit)
     seen = failed = 0
@@ -111,7 +111,7 @@ def _notice(clocks: Sequence[Clock], now: datetime) -> int:
     people = _people_of({clock.play_id for clock in clocks})
     ladder = Ladder.of_the_team()
     events: list[ClockEvent] = []
-    latest: list[tuple[Clock, Due]] = []
+    told: list[tuple[Clock, Due]] = []
     for clock in clocks:
         written = facts.written[clock.pk]
         coming = facts.schedule(clock)
@@ -127,20 +127,23 @@ def _notice(clocks: Sequence[Clock], now: datetime) -> int:
                     due_at=event.at,
                     noticed_at=now,
                     holder_id=holder_id,
-                    told_id=ladder.told(event.kind, event.level, holder_id=holder_id, owner_id=owner_id),
+                    # What a person has excused nobody is told of any more.
+                    told_id=None
+                    if clock.excuse_reason
+                    else ladder.told(event.kind, event.step, holder_id=holder_id, owner_id=owner_id),
                 )
             )
             if event.kind == ClockEvent.Kind.BREACHED:
                 clock.breached_at = event.at
                 clock.noticed_at = now
-        if due:
-            latest.append((clock, due[-1]))
+        # What happened last says what came before; a breach is a fact of its own.
+        told += [(clock, event) for event in due if event is due[-1] or event.kind == ClockEvent.Kind.BREACHED]
         facts.apply(clock, coming, now)
     ClockEvent.objects.bulk_create(events)
     save_clocks(clocks, [*COMPUTED, "breached_at", "noticed_at"])
     set_lapses(facts.offers_moved())
-    _write_lines(latest, now)
-    tell_events(events, now=now)
+    _write_lines(told, now)
+    tell_events([event for event in events if not event.clock.excuse_reason], now=now)
     return len(clocks)
 
 
@@ -150,22 +153,22 @@ def _people_of(play_ids: set[int]) -> dict[int, tuple[int | None, int | None]]:
     return {play: (owner, holder) for play, owner, holder in rows.values_list("play", "owner", "holder")}
 
 
-def _write_lines(latest: Sequence[tuple[Clock, Due]], now: datetime) -> None:
-    """One line of the timeline for each clock: what happened last says what came before."""
-    if not latest:
+def _write_lines(told: Sequence[tuple[Clock, Due]], now: datetime) -> None:
+    """A line of the timeline for each event that is told of; four queries."""
+    if not told:
         return
-    named = Play.objects.filter(pk__in=Ids(sorted({clock.play_id for clock, _ in latest})))
+    named = Play.objects.filter(pk__in=Ids(sorted({clock.play_id for clock, _ in told})))
     plays = named.select_related("account", "playbook").only(*_NAMED).in_bulk()
     entries = []
-    for clock, event in latest:
+    for clock, event in told:
         play = plays[clock.play_id]
         target = clock.get_target_display()
         if event.kind == ClockEvent.Kind.WARNED:
-            text = f"{target}: {event.level} % of the promised time is used"
+            text = f"{target}: {event.step} % of the promised time is used"
         elif event.kind == ClockEvent.Kind.BREACHED:
             text = f"{target}: the promise was missed"
         else:
-            text = f"{target}: still open after the promise was missed; rung {event.level} of the ladder"
+            text = f"{target}: still open after the promise was missed; rung {event.step} of the ladder"
         entries.append(
             timeline_entry(
                 account_id=play.account_id, at=event.at, now=now, kind=f"clock_{event.kind}", text=text, subject=play

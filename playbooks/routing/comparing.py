@@ -10,8 +10,17 @@ from typing import Any
 
 from csplaybooks.accounts.ids import Ids
 from csplaybooks.accounts.models import AccountTeam
-from csplaybooks.playbooks.models import Handoff, Play, Playbook, Route
-from csplaybooks.playbooks.people import FROM_THE_POOL, People, choose_owner, pool_of, team_of
+from csplaybooks.playbooks.models import Play, Playbook, Route
+from csplaybooks.playbooks.people import (
+    ACCEPTED,
+    FROM_THE_POOL,
+    People,
+    accepted_by,
+    choose_owner,
+    keeps,
+    pool_of,
+    team_of,
+)
 from csplaybooks.playbooks.route_rules import NO_FACTS, Routing, choose_route, facts_of
 
 
@@ -60,8 +69,8 @@ def compare(plays: Any, *, now: datetime, documents: Mapping[int, Mapping[str, A
 
     By what runs, or by `documents` for the playbooks (ids) that have one there. The facts and the team are those of
     today, the amount that of the play, and a route that a guard lowered stays as low. Who was given a play by the pool
-    and still belongs to it with room keeps it, and so does whoever accepted an offer. Seven queries, however many plays
-    there are.
+    and still belongs to it with room keeps it, and so does whoever accepted an offer (see `keeps`). Seven queries,
+    however many plays there are.
     """
     rows = list(plays.open().select_related("account").only(*_READ, "account__name").order_by("opened_at", "pk"))
     there = {play.account_id for play in rows}
@@ -71,14 +80,11 @@ def compare(plays: Any, *, now: datetime, documents: Mapping[int, Mapping[str, A
         pk: (name, routes) for pk, name, routes in asked.values_list("pk", "name", "published__document__routes")
     }
     rules = {pk: (documents or {}).get(pk, {}).get("routes", routes) for pk, (_, routes) in recipes.items()}
-    accepted = set(
-        Handoff.objects.filter(play__in=Ids([play.pk for play in rows]), answer=Handoff.Answer.ACCEPTED)
-        .order_by()
-        .values_list("play", "offered_to")
-    )
+    accepted = accepted_by(rows)
     people = People.at(now)
+    kept = {play.pk for play in rows if keeps(play, accepted, people)}
     for play in rows:
-        if play.owner_id in people.load and Route(play.route).counts_toward_load:
+        if play.pk not in kept and play.owner_id in people.load and Route(play.route).counts_toward_load:
             people.load[play.owner_id] -= 1
     routes_now, routes_then = Counter[Route](), Counter[Route]()
     owners_now, owners_then = Counter[str](), Counter[str]()
@@ -88,8 +94,8 @@ def compare(plays: Any, *, now: datetime, documents: Mapping[int, Mapping[str, A
         ceiling = frozen.route.value if frozen.lowered_from is not None else ""
         known = facts.get(play.account_id, NO_FACTS)
         routing = choose_route(rules[play.playbook_id], known, play.expected_amount_minor, ceiling)
-        owner_id, why = _owner(play, routing, team, people, accepted)
-        if owner_id is not None and owner_id in people.load and routing.route.counts_toward_load:
+        owner_id, why = (play.owner_id, ACCEPTED) if play.pk in kept else _owner(play, routing, team, people)
+        if play.pk not in kept and owner_id in people.load and routing.route.counts_toward_load:
             people.load[owner_id] += 1
         owner, owner_then = _name(people, play.owner_id), _name(people, owner_id)
         routes_now[frozen.route] += 1
@@ -126,7 +132,7 @@ def compare(plays: Any, *, now: datetime, documents: Mapping[int, Mapping[str, A
 
 
 #: What is read of a play.
-_READ = ("account", "playbook", "route", "routing", "owner", "expected_amount_minor", "opened_at")
+_READ = ("account", "playbook", "route", "routing", "owner", "expected_amount_minor", "opened_at", "tray_at")
 
 
 def _owner(
@@ -134,12 +140,9 @@ def _owner(
     routing: Routing,
     team: Mapping[tuple[int, str], int],
     people: People,
-    accepted: set[tuple[int, int]],
 ) -> tuple[int | None, str]:
     """Who would own a play: whoever has it now, where the routing is content with them."""
     owner_id = play.owner_id
-    if owner_id is not None and (play.pk, owner_id) in accepted:
-        return owner_id, "accepted it when it was offered"
     csm, executive = (team.get((play.account_id, role)) for role in (AccountTeam.Role.CSM, AccountTeam.Role.AE))
     chosen, why = choose_owner(routing, csm, executive, people)
     role = pool_of(routing.route, csm, routing.owner)

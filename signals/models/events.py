@@ -8,6 +8,7 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.db.models.lookups import IsNull
+from django.utils.timezone import localtime
 
 from csplaybooks.accounts.base import VisibleQuerySet
 from csplaybooks.accounts.models import Account
@@ -119,7 +120,7 @@ class Signal(Event):
         constraints = event_constraints("signal")
 
     def __str__(self) -> str:
-        return f"{self.type} at {self.occurred_at:%Y-%m-%d %H:%M}"
+        return f"{self.type} at {localtime(self.occurred_at):%Y-%m-%d %H:%M}"
 
 
 class Reading(Event):
@@ -160,4 +161,4 @@ class Reading(Event):
         ]
 
     def __str__(self) -> str:
-        return f"{self.meter} at {self.occurred_at:%Y-%m-%d %H:%M}"
+        return f"{self.meter} at {localtime(self.occurred_at):%Y-%m-%d %H:%M}"

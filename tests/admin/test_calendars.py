@@ -158,6 +158,37 @@ def test_a_csm_looks_and_does_not_import(csm, carla):
 # Bad hours
 
 
+@pytest.mark.parametrize(
+    ("opens", "closes", "said"),
+    [
+        ("24:00", "30:00", {"start_minute": "Enter a time of the day, from 00:00 to 23:59, such as 09:00."}),
+        ("abc", "17:00", {"start_minute": "Enter a time of the day, from 00:00 to 23:59, such as 09:00."}),
+        *[
+            (
+                "22:00",
+                late,
+                {"end_minute": "Enter a time, such as 17:00; past midnight, go on counting: 30:00, at most 48:00."},
+            )
+            for late in ("late", "48:01")
+        ],
+    ],
+)
+def test_what_is_no_hour_is_told_with_the_bounds_of_its_field(boss, opens, closes, said):
+    office = CalendarFactory(blocks=[])
+    block = {
+        "blocks-TOTAL_FORMS": 1,
+        "blocks-0-weekday": 0,
+        "blocks-0-start_minute": opens,
+        "blocks-0-end_minute": closes,
+    }
+    page = url(Calendar, "change", office.pk)
+    assert faults(send(boss, page, **block)) == {name: [words] for name, words in said.items()}
+    # What is told of the end of a block is possible.
+    right = {"blocks-0-start_minute": "22:00", "blocks-0-end_minute": "30:00"}
+    assert send(boss, page, **block | right).status_code == 302
+    assert office.blocks.get().end_minute == 30 * 60
+
+
 def test_overlapping_blocks_of_another_day_are_refused_by_name(boss):
     office = CalendarFactory()
     days = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,8 +13,10 @@ from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.roles import Role
+from csplaybooks.playbooks.acts.plays import assign_plays
 from csplaybooks.playbooks.factories import (
     CalendarFactory,
+    CalendarUseFactory,
     ClockFactory,
     PlaybookFactory,
     PlaybookVersionFactory,
@@ -108,6 +111,21 @@ def test_a_manager_excuses_with_a_reason(plays: list[Play], manager: Any, signed
     assert told(refused) == [f"{clocks[0]}: it is excused already: Fire drill"]
 
 
+def test_the_list_says_why_a_breach_does_not_count_and_that_a_promise_runs_on(
+    plays: list[Play], manager: Any, signed_in: Any
+) -> None:
+    first, second = Clock.objects.filter(play__in=plays[:2]).order_by("pk")
+    browser = signed_in(manager.user)
+    act(browser, Clock, "excuse", [first], perform="1", reason="Fire drill")
+    nights = CalendarFactory(key="nights", is_default=False, blocks=[(day, 20 * 60, 24 * 60) for day in range(5)])
+    use = CalendarUseFactory(calendar=nights, member=TeamMemberFactory())
+    assign_plays(play_ids=[second.play_id], owner_id=use.member_id, now=NOW + DAY)
+    listed = browser.get(url(Clock, "changelist")).content.decode()
+    cells = re.findall(r'<td class="field-(state|excuse_words)[^>]*>([^<]*)</td>', listed)
+    # The newest comes first.
+    assert [text for _, text in cells] == ["Running", "By a later due time", "Breached, still open", "Fire drill"]
+
+
 def test_only_what_they_see_is_excused(plays: list[Play], manager: Any, signed_in: Any) -> None:
     others = Clock.objects.get(play=plays[2])
     act(signed_in(manager.user), Clock, "excuse", [others], perform="1", reason="Fire drill")
@@ -135,12 +153,18 @@ def test_a_manager_moves_open_plays_to_what_is_published(plays: list[Play], mana
     version = PlaybookVersionFactory(playbook=playbook, number=2)
     browser = signed_in(manager.user)
     page = act(browser, Playbook, "move_promises", [playbook])
-    assert "are measured by the targets published now" in page.content.decode()
+    asked = page.content.decode()
+    assert "are measured by the targets published now" in asked
+    assert (
+        "As things stand 2 plays move, and 2 promises change: 0 would be missed at once, "
+        "2 that were missed would be excused until their new due time."
+    ) in asked
     assert not Play.objects.filter(promises__isnull=False).exists()
     done = act(browser, Playbook, "move_promises", [playbook], perform="1")
     assert told(done) == ["2 open plays were moved to the targets published now."]
     # Those that the person sees.
     assert list(Play.objects.order_by("pk").values_list("promises", flat=True)) == [version.pk, version.pk, None]
     assert set(Clock.objects.filter(play__in=plays[:2]).values_list("promised_seconds", flat=True)) == {80 * 3600}
+    assert "As things stand no play moves." in act(browser, Playbook, "move_promises", [playbook]).content.decode()
     again = act(browser, Playbook, "move_promises", [playbook], perform="1")
     assert told(again) == ["0 open plays were moved to the targets published now."]

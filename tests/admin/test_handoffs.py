@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,13 +10,15 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from csplaybooks.accounts.factories import (
+    AbsenceFactory,
     ChampionFactory,
     EntitlementFactory,
     FindingFactory,
     QbrFactory,
     TeamMemberFactory,
 )
-from csplaybooks.accounts.models import Account
+from csplaybooks.accounts.models import Absence, Account
+from csplaybooks.accounts.standing_in import absences_in_words
 from csplaybooks.playbooks.factories import CalendarFactory, PlayFactory
 from csplaybooks.playbooks.models import Handoff, Play
 from csplaybooks.signals.factories import ReadingFactory
@@ -75,6 +77,25 @@ def test_a_play_goes_from_one_to_the_other(csm, seller, eve, play):
     assert told(act(seller, Play, "accept_plays", [play])) == ["1 play: offer accepted."]
     play.refresh_from_db()
     assert (play.owner, play.holder, play.state) == (eve, eve, "working")
+
+
+def test_of_an_offer_to_somebody_who_is_away_it_is_told(csm, eve, play):
+    TeamMemberFactory(name="Al", ae=True)
+    ben, dan = TeamMemberFactory(name="Ben"), TeamMemberFactory(name="Dan")
+    away = {"first_day": NOW.date(), "last_day": date(2026, 12, 5)}
+    AbsenceFactory(member=eve, stand_in=ben, **away)
+    offer = act(csm, Play, "offer_plays", [play])
+    choices = [label for _, label in offer.context["form"].fields["to"].choices]
+    assert choices == ["---------", "Al", "Eve (away until 5 Dec, Ben stands in)"]
+    # Whoever is there in the end.
+    AbsenceFactory(member=ben, stand_in=dan, **away)
+    answer = act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
+    assert told(answer) == ["1 play: offered.", "Eve is away until 5 Dec, Dan stands in."]
+    # Nothing was done, so nothing is told of it.
+    assert len(told(act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk))) == 1
+    Absence.objects.update(stand_in=None, last_day=date(2027, 1, 5))
+    assert absences_in_words(NOW)[eve.pk] == "away until 5 Jan 2027, nobody stands in"
+    assert absences_in_words(NOW + timedelta(days=60)) == {}
 
 
 def test_who_offered_it_cannot_answer(csm, eve, play):

@@ -8,7 +8,13 @@ import pytest
 
 from csplaybooks.accounts.factories import AccountTeamFactory, TeamMemberFactory
 from csplaybooks.accounts.models import TimelineEntry
-from csplaybooks.playbooks.factories import DeliveryFactory, NoticeFactory, NoticeSettingsFactory, PlayFactory
+from csplaybooks.playbooks.factories import (
+    DeliveryFactory,
+    HandoffFactory,
+    NoticeFactory,
+    NoticeSettingsFactory,
+    PlayFactory,
+)
 from csplaybooks.playbooks.models import Delivery, Notice, NoticeSettings
 from tests.admin.pages import act, faults, opened, send, told, url
 
@@ -44,10 +50,15 @@ def test_a_member_says_how_they_want_to_be_told(csm, carla):
 
 
 @pytest.mark.parametrize(
-    ("typed", "field"), [("24:00", "__all__"), ("8 o'clock", "digest_minute"), ("", "digest_minute")]
+    ("typed", "said"),
+    [
+        ("24:00", "Enter a time of the day, from 00:00 to 23:59, such as 09:00."),
+        ("8 o'clock", "Enter a time of the day, from 00:00 to 23:59, such as 09:00."),
+        ("", "This field is required."),
+    ],
 )
-def test_a_time_that_no_day_has_is_refused_on_the_form(csm, typed, field):
-    assert list(faults(send(csm, url(NoticeSettings, "add"), digest_minute=typed))) == [field]
+def test_a_time_that_no_day_has_is_refused_on_the_form(csm, typed, said):
+    assert faults(send(csm, url(NoticeSettings, "add"), digest_minute=typed)) == {"digest_minute": [said]}
     assert not NoticeSettings.objects.exists()
 
 
@@ -73,7 +84,7 @@ def test_notices_are_seen_by_whom_they_are_for(csm, carla):
     NoticeFactory()
     page = csm.get(url(Notice, "changelist"))
     assert list(page.context["cl"].queryset) == [mine]
-    assert "Unclear: whoever sent it died" in page.content.decode()
+    assert "Unclear whether it went" in page.content.decode()
     # The play is somebody else's by now: its name stays, and leads nowhere.
     one = csm.get(url(Notice, "change", mine.pk)).content.decode()
     assert str(mine.play) in one
@@ -96,6 +107,34 @@ def test_stuck_and_unclear_mails_are_put_back_or_called_off(boss):
     assert TimelineEntry.objects.filter(kind="mail_retried", actor_label="operator").count() == 1
     tray = boss.get(f"{url(Delivery, 'changelist')}?state=unclear")
     assert tray.context["cl"].result_count == 0
+
+
+def test_each_kind_says_what_it_is_on_the_form(csm):
+    fields = csm.get(url(NoticeSettings, "add")).context["adminform"].form.fields
+    assert [name for name in (*Notice.Kind.values, "digest") if not fields[name].help_text] == []
+
+
+def test_the_list_of_notices_tells_a_refusal_from_a_lapse(csm, carla):
+    for answer, reason in (("refused", "No"), ("expired", "")):
+        play = PlayFactory(owner=carla)
+        offer = HandoffFactory(
+            play=play, offered_by=carla, offered_to=TeamMemberFactory(), answer=answer, reason=reason, answered_at=NOW
+        )
+        NoticeFactory(member=carla, kind="refused", play=play, handoff=offer)
+    NoticeFactory(member=carla, kind="assigned", play__owner=carla)
+    rows = csm.get(url(Notice, "changelist")).context["cl"].queryset
+    assert [row.heading for row in rows] == ["A play is yours", "Nobody answered an offer", "An offer was refused"]
+
+
+def test_a_customers_mail_that_may_have_gone_is_put_back_after_a_question(boss):
+    mail = DeliveryFactory(state="unclear", kind="draft", play=PlayFactory())
+    asked = act(boss, Delivery, "retry", [mail])
+    assert b"gets them twice" in asked.content
+    mail.refresh_from_db()
+    assert mail.state == "unclear"
+    assert told(act(boss, Delivery, "retry", [mail], perform="1")) == ["1 put back into the queue."]
+    mail.refresh_from_db()
+    assert mail.state == "queued"
 
 
 def test_nobody_else_sees_mails(csm, stranger):

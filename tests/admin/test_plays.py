@@ -14,6 +14,7 @@ from csplaybooks.accounts.models import TeamMember, TimelineEntry
 from csplaybooks.playbooks.acts.plays import start_plays
 from csplaybooks.playbooks.admin import play_acts
 from csplaybooks.playbooks.admin.clocks import promised
+from csplaybooks.playbooks.admin.play_acts import WHO_MAY_CLAIM
 from csplaybooks.playbooks.factories import (
     ClockFactory,
     MatchFactory,
@@ -257,15 +258,29 @@ def test_contact_in_the_future_is_refused(boss):
     assert not Touch.objects.exists()
 
 
+def stands(client, page):
+    """The fields that say where a play stands, with what they say."""
+    fieldsets = {fieldset.name: fieldset for fieldset in client.get(page).context["adminform"]}
+    fields = [field for line in fieldsets["Where it stands"] for field in line]
+    return [(field.field["label"], field.contents()) for field in fields]
+
+
 def test_play_is_paused_and_resumed(boss):
     play = PlayFactory()
     refused = ask(boss, "pause_plays", [play], reason="Budget", wakes_at="2026-01-01T09:00")
     assert refused.context["form"].errors == {"wakes_at": ["The wake-up date must lie in the future."]}
     assert told(ask(boss, "pause_plays", [play], reason="Budget", wakes_at="2027-01-04T09:00")) == ["1 play: paused."]
     assert Pause.objects.get().reason == "Budget"
+    page = url(Play, "change", play.pk)
+    assert stands(boss, page)[2:4] == [("Waiting for", "Budget"), ("Wakes at", "Jan. 4, 2027, 9 a.m.")]
     assert told(act(boss, Play, "resume_plays", [play])) == ["1 play: resumed."]
     play.refresh_from_db()
     assert play.state == "working"
+    assert "Waiting for" not in dict(stands(boss, page))
+    ask(boss, "pause_plays", [play], reason="Their board meets")
+    assert stands(boss, page)[3] == ("Wakes at", "when somebody resumes it")
+    ask(boss, "lose_plays", [play], reason="")
+    assert "Waiting for" not in dict(stands(boss, page))
 
 
 @pytest.mark.parametrize(
@@ -313,7 +328,7 @@ def test_play_is_claimed_out_of_the_tray_and_released_to_it(csm, carla):
     offered = [each.verb for each in csm.get(url(Play, "change", play.pk)).context["acts"]]
     assert offered == ["assign", "claim", "withdraw"]
     assert told(act(csm, Play, "claim_plays", [play])) == ["1 play: claimed."]
-    assert told(ask(csm, "release_plays", [play], reason="On leave")) == ["1 play: released."]
+    assert told(ask(csm, "release_plays", [play], reason="On leave")) == [f"1 play: released; {WHO_MAY_CLAIM}."]
     play.refresh_from_db()
     assert (play.owner, play.tray_at) == (carla, NOW)
 

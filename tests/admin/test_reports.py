@@ -131,8 +131,8 @@ def test_filters_of_the_page(boss, play, carla):
     ("asked", "said"),
     [
         ({"since": "2026-11-17", "until": "2026-11-16"}, "2026-11-16 lies before 2026-11-17"),
-        ({"since": "1999-01-01"}, "Ask from 2000-01-01 on."),
-        ({"since": "9999-12-31", "until": "9999-12-31"}, "Ask from 2000-01-01 on."),
+        ({"since": "1999-01-01"}, "Ask from 2000-01-01 to 9998-12-31."),
+        ({"since": "9999-12-31", "until": "9999-12-31"}, "Ask from 2000-01-01 to 9998-12-31."),
         ({"since": "2030-01-01", "until": "2030-02-01"}, "This lies ahead"),
         ({"since": "nonsense"}, "Enter a valid date."),
         ({"by": "weather"}, "Select a valid choice."),

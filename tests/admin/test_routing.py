@@ -13,10 +13,18 @@ from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AbsenceFactory, AccountFactory, TeamMemberFactory
 from csplaybooks.accounts.models import Absence, Account, TeamMember
-from csplaybooks.playbooks.factories import CalendarFactory, PlaybookFactory, PlaybookVersionFactory, PlayFactory
+from csplaybooks.playbooks.acts.plays import pause_plays
+from csplaybooks.playbooks.factories import (
+    CalendarFactory,
+    HandoffFactory,
+    PlaybookFactory,
+    PlaybookVersionFactory,
+    PlayFactory,
+)
 from csplaybooks.playbooks.models import Play, Playbook
 from tests.admin.conftest import permitted
 from tests.admin.pages import act, faults, send, told, url
+from tests.playbooks.plays import done
 
 pytestmark = pytest.mark.django_db
 
@@ -123,12 +131,61 @@ class TestAssignByRouting:
     def test_plays_spread_and_what_nobody_has_room_for_is_told(self, boss: Any, recipe: Any) -> None:
         first, second = TeamMemberFactory(open_play_cap=1), TeamMemberFactory(open_play_cap=1)
         plays = [PlayFactory(recipe=recipe, unowned=True, opened_at=NOW) for _ in range(3)]
-        response = act(boss, Play, "assign_by_routing", plays)
+        text = text_of(act(boss, Play, "assign_by_routing", plays))
+        assert "2 plays: get an owner" in text
+        assert "1 play: stay where they are: nobody is here and has room" in text
+        assert "What goes to somebody: 2 plays" in text
+        assert "it stays where it is: nobody is here and under their cap" in text
+        # Nothing was done yet.
+        assert set(Play.objects.values_list("owner", flat=True)) == {None}
+        response = act(boss, Play, "assign_by_routing", plays, perform="yes")
         assert told(response) == [
             "2 plays: assigned by the routing.",
             f"{plays[2]}: it stays where it is: nobody is here and under their cap",
         ]
         assert set(Play.objects.values_list("owner", flat=True)) == {first.pk, second.pk, None}
+
+    def test_what_stands_in_the_tray_comes_out_of_it(self, boss: Any, recipe: Any) -> None:
+        carla = TeamMemberFactory(name="Carla", manager=TeamMemberFactory(name="Mona", leads=True))
+        play = PlayFactory(recipe=recipe, owner=carla, account=AccountFactory(csm=carla), opened_at=NOW)
+        (said,) = told(act(boss, Play, "release_plays", [play], perform="yes", reason="No time"))
+        assert said.startswith("1 play: released; the account's team and the managers above them can claim it now, ")
+        text = text_of(act(boss, Play, "assign_by_routing", [play]))
+        assert "1 play: come out of the tray, to their owner" in text
+        assert "Carla, in the tray" in text
+        assert told(act(boss, Play, "assign_by_routing", [play], perform="yes")) == ["1 play: assigned by the routing."]
+        play.refresh_from_db()
+        assert (play.owner, play.tray_at) == (carla, None)
+
+    def test_who_accepted_a_play_keeps_it_and_the_page_and_the_answer_say_so(self, boss: Any, recipe: Any) -> None:
+        carla, erik = TeamMemberFactory(name="Carla"), TeamMemberFactory(name="Erik", ae=True)
+        play = PlayFactory(recipe=recipe, owner=erik, account=AccountFactory(csm=carla), opened_at=NOW, route="sales")
+        HandoffFactory(play=play, offered_by=carla, offered_to=erik, answer="accepted", answered_at=NOW)
+        text = text_of(act(boss, Play, "assign_by_routing", [play]))
+        assert "1 play: stay with their owner, who accepted it when it was offered" in text
+        assert "it stays with Erik, who accepted it when it was offered" in text
+        response = act(boss, Play, "assign_by_routing", [play], perform="yes")
+        assert told(response) == [f"{play}: it stays with Erik, who accepted it when it was offered"]
+
+    def test_a_play_that_moved_since_the_page_was_shown_is_left(self, boss: Any, recipe: Any) -> None:
+        mona = TeamMemberFactory(name="Mona", leads=True, takes_pool_work=False)
+        TeamMemberFactory(name="Carla")
+        play = PlayFactory(recipe=recipe, owner=mona, opened_at=NOW)
+        seen = act(boss, Play, "assign_by_routing", [play]).context["seen"]
+        assert done(pause_plays(play_ids=[play.pk], reason="Holidays", now=NOW))
+        (said,) = told(act(boss, Play, "assign_by_routing", [play], perform="yes", seen=seen))
+        assert "somebody else was first" in said
+        assert Play.objects.get(pk=play.pk).owner == mona
+
+    def test_the_page_takes_the_same_number_of_queries_however_many_plays(self, boss: Any, recipe: Any) -> None:
+        TeamMemberFactory(name="Carla", open_play_cap=100)
+        counts = []
+        for number in (2, 12):
+            plays = [PlayFactory(recipe=recipe, unowned=True, opened_at=NOW) for _ in range(number)]
+            with CaptureQueriesContext(connection) as queries:
+                text_of(act(boss, Play, "assign_by_routing", plays))
+            counts.append(len(queries))
+        assert counts[0] == counts[1]
 
     def test_it_is_for_who_may_say_who_owns_a_play(self, signed_in: Any, recipe: Any) -> None:
         carla = permitted(TeamMemberFactory(name="Carla").user)
@@ -146,7 +203,7 @@ class TestLeaving:
         leaver, dora = TeamMemberFactory(name="Leaver", manager=mona), TeamMemberFactory(name="Dora")
         play = PlayFactory(recipe=recipe, owner=leaver, account=AccountFactory(csm=leaver), opened_at=NOW)
         text = text_of(act(boss, TeamMember, "leave", [leaver]))
-        assert "1 play of theirs go to others" in text
+        assert "1 play of theirs goes to others; unless you name somebody, by their routing: 1 play to Dora" in text
         assert "1 places at accounts are open" in text
         assert TeamMember.objects.get(pk=leaver.pk).is_active
         response = act(boss, TeamMember, "leave", [leaver], to=dora.pk, perform="yes")

@@ -22,7 +22,7 @@ from csplaybooks.accounts.factories import (
     UserFactory,
 )
 from csplaybooks.accounts.models import TeamMember, TimelineEntry
-from csplaybooks.playbooks.acts.plays import assign_plays, start_plays
+from csplaybooks.playbooks.acts.plays import PAUSED_TOO_LONG, assign_plays, start_plays
 from csplaybooks.playbooks.api_acts import ACT_VIEWS
 from csplaybooks.playbooks.factories import CalendarFactory, PlaybookFactory, PlaybookVersionFactory, PlayFactory
 from csplaybooks.playbooks.models import Handoff, Pause, Play, Touch
@@ -353,7 +353,7 @@ def test_who_is_second_is_told_that_somebody_was_first(
     ("verb", "body", "field", "code"),
     [
         ("assign", {}, "owner", "required"),
-        ("assign", {"owner": "Carla"}, "owner", "invalid"),
+        ("assign", {"owner": "Carla"}, "owner", "not_a_whole_number"),
         ("assign", {"owner": 0}, "owner", "min_value"),
         ("assign", {"owner": 10**30}, "owner", "max_value"),
         ("assign", {"owner": 4_000_000}, "owner", "invalid"),
@@ -371,6 +371,7 @@ def test_who_is_second_is_told_that_somebody_was_first(
         ("touch", {"channel": "call", "by_member": 4_000_000}, "by_member", "invalid"),
         ("pause", {"reason": " "}, "reason", "blank"),
         ("pause", {"reason": "Budget", "wakes_at": "2026-11-16T09:00:00Z"}, "wakes_at", "invalid"),
+        ("pause", {"reason": "Budget", "wakes_at": "2036-12-31T09:00:00Z"}, "wakes_at", "invalid"),
         ("release", {"reason": "x" * 501}, "reason", "max_length"),
         ("decline", {"reason": ""}, "reason", "blank"),
         ("start", {"reason": "now"}, "reason", "unknown_field"),
@@ -485,3 +486,15 @@ def test_an_act_takes_a_bounded_number_of_queries(play: Play, people: dict[str, 
     with CaptureQueriesContext(connection) as queries:
         done(send(carla, play, "pause", {"reason": "Budget"}))
     assert len(queries) <= 40
+
+
+@pytest.mark.parametrize("year", [2037, 9998, 9999])
+def test_a_pause_that_would_never_end_is_refused_in_words_of_near_years(
+    play: Play, people: dict[str, TeamMember], year: int
+) -> None:
+    response = send(
+        browser(people["Carla"]), play, "pause", {"reason": "Budget", "wakes_at": f"{year}-12-31T09:00:00Z"}
+    )
+    assert response.status_code == 400
+    (error,) = response.json()["errors"]
+    assert (error["field"], error["message"]) == ("wakes_at", PAUSED_TOO_LONG)

@@ -117,6 +117,9 @@ def test_play_is_told_whole(token: Any) -> None:
                         "number": 1,
                         "due_at": "2026-11-22T20:00:00Z",
                         "state": "running",
+                        "breached_at": None,
+                        "excused_at": None,
+                        "excuse_reason": "",
                     }
                 ],
                 "current_step": {
@@ -180,6 +183,14 @@ def test_every_clock_is_told(token: Any) -> None:
         ("closed", "paused", None),
         ("first_touch", "running", "2026-11-22T12:00:00Z"),
     ]
+
+
+def test_a_broken_promise_tells_when_it_was_broken_and_why_that_is_excused(token: Any) -> None:
+    times = {"breached_at": NOW, "noticed_at": NOW, "excused_at": NOW}
+    ClockFactory(state=Clock.State.BREACHED, excuse_reason="Fire drill", **times)
+    ((told,),) = [play["clocks"] for play in get(token).json()["results"]]
+    assert (told["breached_at"], told["excused_at"]) == ("2026-11-22T12:00:00Z",) * 2
+    assert told["excuse_reason"] == "Fire drill"
 
 
 def test_filters(token: Any) -> None:

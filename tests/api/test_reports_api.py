@@ -126,7 +126,7 @@ def test_filters(integration, play, carla):
         {"segment": "small", "motion": play.motion, "route": play.route},
     ):
         assert integration.get(TIME, asked).json()["plays"] == 1, asked
-    assert integration.get(TIME, {"account": "nobody"}).json()["results"] == []
+    assert integration.get(TIME, {"account": "nobody", "account_source": "crm"}).json()["code"] == "unknown_account"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,8 @@ def test_filters(integration, play, carla):
         (TIME, {"of": "holder"}, "invalid_filter", "key"),
         (TIME, {"key": "7"}, "invalid_filter", "of"),
         (TIME, {"of": "stage", "key": "7"}, "invalid_filter", "key"),
+        (TIME, {"until": "2099-01-01T00:00:00Z"}, "invalid_filter", "until"),
+        (OFFERS, {"until": "1999-01-01T00:00:00Z"}, "invalid_filter", "until"),
         (OFFERS, {"by": "week"}, "invalid_filter", "by"),
         (OFFERS, {"every": "day"}, "invalid_filter", "every"),
         (OFFERS, {"since": "1999-01-01T00:00:00Z"}, "invalid_filter", "since"),
@@ -153,6 +155,37 @@ def test_what_cannot_be_asked_is_named(integration, address, asked, code, named)
     response = integration.get(address, asked)
     assert (response.status_code, response.json()["code"]) == (400, code)
     assert [error["field"] for error in response.json()["errors"]] == [named]
+
+
+@pytest.mark.parametrize("address", [TIME, OFFERS])
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ({"playbook": "none"}, "unknown_playbook"),
+        ({"owner": 10**9}, "unknown_member"),
+        ({"account": "nobody"}, "unknown_account"),
+        ({"account": "crm:nobody"}, "unknown_account"),
+    ],
+)
+def test_what_there_is_not_is_refused_by_name(integration, play, address, asked, code):
+    response = integration.get(address, asked)
+    assert (response.status_code, response.json()["code"]) == (404, code)
+    assert [error["field"] for error in response.json()["errors"]] == list(asked)
+
+
+def test_sides_of_offers_that_there_are_not_are_refused_by_name(integration, play, carla, eve):
+    asked = {"offered_by": carla.pk, "offered_to": 10**9}
+    response = integration.get(OFFERS, asked)
+    assert (response.status_code, response.json()["code"]) == (404, "unknown_member")
+    assert [error["field"] for error in response.json()["errors"]] == ["offered_to"]
+    assert integration.get(OFFERS, {**asked, "offered_to": eve.pk}).status_code == 200
+
+
+def test_an_account_may_be_named_with_its_source(integration, play):
+    AccountIdentityFactory(account=play.account, source="crm", external_id="acme:1")
+    for asked in ({"account": "acme:1"}, {"account": "crm:acme:1"}, {"account": "acme:1", "account_source": "crm"}):
+        assert integration.get(TIME, asked).json()["plays"] == 1, asked
+    assert integration.get(TIME, {"account": "mail:acme:1"}).json()["code"] == "unknown_account"
 
 
 def test_plays_are_limited_and_counted(integration, play, monkeypatch):

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, ApiTokenFactory, TeamMemberFactory
 from csplaybooks.playbooks.factories import PlayFactory, PlayStepFactory
-from csplaybooks.playbooks.models import Play, PlayStep
+from csplaybooks.playbooks.models import Play, PlayStep, Touch
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -90,3 +90,15 @@ def test_the_number_of_queries_does_not_grow(play: Play) -> None:
                 assert client.get(where).status_code == 200
             counts.append(len(queries))
     assert counts[:2] == counts[2:]
+
+
+def test_a_step_done_by_talking_to_the_customer_is_a_contact(play: Play) -> None:
+    client = bearer(scopes=["plays:read", "plays:write"])
+    wrong = client.post(f"/api/v1/plays/{play.pk}/step/", {"contact": "pigeon"}, content_type="application/json")
+    assert (wrong.status_code, wrong.json()["errors"][0]["field"]) == (400, "contact")
+    done = client.post(
+        f"/api/v1/plays/{play.pk}/step/", {"note": "Rang.", "contact": "call"}, content_type="application/json"
+    )
+    assert done.status_code == 200
+    touch = Touch.objects.get()
+    assert (touch.channel, touch.note, touch.by_member_id) == ("call", "Rang.", None)

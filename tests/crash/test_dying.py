@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -83,8 +84,9 @@ def test_watcher_killed_at_every_write_writes_each_event_once(names):
     assert {(clock.state, clock.noticed_at) for clock in broken} == {(Clock.State.BREACHED, later)}
     breaches = ClockEvent.objects.filter(kind=ClockEvent.Kind.BREACHED)
     assert sorted(breaches.values_list("clock", flat=True)) == sorted(broken.values_list("pk", flat=True))
-    # Warnings and breach of one clock, seen at one time, are one line for people.
-    assert TimelineEntry.objects.filter(kind__startswith="clock_").count() == broken.count()
+    # Warnings, breach and rungs of one clock, seen at one time, are two lines for people.
+    lines = Counter(TimelineEntry.objects.filter(kind__startswith="clock_").values_list("kind", flat=True))
+    assert lines == {"clock_breached": broken.count(), "clock_escalated": broken.count()}
     assert_all_once(names)
     heartbeat = Lease.objects.get(name="csplaybooks:watcher")
     assert (heartbeat.last_run_at, heartbeat.expected) == (later, 0)

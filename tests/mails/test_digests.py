@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from csplaybooks.accounts.factories import AccountFactory, AccountTeamFactory, TeamMemberFactory, UserFactory
+from csplaybooks.accounts.factories import (
+    AbsenceFactory,
+    AccountFactory,
+    AccountTeamFactory,
+    TeamMemberFactory,
+    UserFactory,
+)
 from csplaybooks.accounts.models import TeamMember
 from csplaybooks.playbooks.doctor.findings import Look
 from csplaybooks.playbooks.doctor.mails import mail_tray
@@ -190,6 +196,7 @@ def test_promises_missed_and_due_today_of_owner_and_holder(carla, office):
     promise("Tonight", "2026-11-16T14:59")
     promise("Tomorrow", "2026-11-16T15:00")
     promise("Held", "2026-11-16T01:00", owner=TeamMemberFactory(email=""), holder=carla)
+    promise("Owned", "2026-11-16T02:00", holder=TeamMemberFactory(email=""))
     promise("Not hers", "2026-11-16T01:00", owner=TeamMemberFactory(email=""))
     promise("Kept", "2026-11-16T01:00")
     kept = Play.objects.get(account__name="Kept").clocks.get()
@@ -202,6 +209,7 @@ def test_promises_missed_and_due_today_of_owner_and_holder(carla, office):
     ]
     assert lines("Due today") == [
         f"{of} Held: Mon 16 Nov 2026, 10:00 (Asia/Tokyo)",
+        f"{of} Owned: Mon 16 Nov 2026, 11:00 (Asia/Tokyo)",
         f"{of} Tonight: Mon 16 Nov 2026, 23:59 (Asia/Tokyo)",
     ]
     play = Play.objects.get(account__name="Held")
@@ -242,6 +250,36 @@ def test_the_tray_is_for_the_managers_above_and_of_the_pool_for_all(carla):
     assert str(hers) not in bodies["Otto"]
 
 
+def test_whoever_stands_in_reads_what_waits_for_the_absent(carla, office):
+    boss = TeamMemberFactory(name="Boss", leads=True)
+    mona = TeamMemberFactory(name="Mona", leads=True, ae=True, manager=boss)
+    TeamMember.objects.filter(pk=carla.pk).update(manager=mona)
+    AbsenceFactory(member=mona, stand_in=boss, first_day=NOW.date(), last_day=NOW.date())
+    recipe = PlaybookVersionFactory(playbook__name="Seats nearly full")
+
+    def play(name: str, **more: Any) -> Play:
+        made: Play = PlayFactory(account=AccountFactory(name=name), recipe=recipe, **more)
+        return made
+
+    play("Lapsed", owner=carla, holder=mona, tray_at=NOW)
+    AccountTeamFactory(member=carla, account=play("Above", unowned=True, tray_at=NOW).account)
+    play("Pool", unowned=True, tray_at=NOW)
+    ClockFactory(play=play("Missed", owner=mona, holder=boss), calendar=office, due_at=NOW)
+    ClockFactory(play=play("Hers", owner=mona), calendar=office, due_at=NOW)
+    HandoffFactory(play=play("Offered", owner=carla, holder=mona, state="offered"), offered_to=mona)
+    TeamMember.objects.exclude(pk=boss.pk).update(email="")
+    assert write_digests(now=NOW) == 1
+    hers, full = "For Mona, who is away:", "Seats nearly full at"
+    assert lines("Plays that wait for an owner") == [f"{hers} {full} Lapsed", f"{full} Above", f"{full} Pool"]
+    assert lines("Offers that wait for your answer") == [f"{hers} {full} Offered, from Carla"]
+    missed = [line.rsplit(": ", 1)[0] for line in lines("Promises that were missed")]
+    # What concerns Boss anyway is told once, as their own.
+    assert missed == [f"First touch of {full} Missed", f"{hers} First touch of {full} Hers"]
+    # The day after Mona reads it herself.
+    write_digests(now=NOW + DAY)
+    assert "Mona" not in Delivery.objects.get(key__endswith=f"{(NOW + DAY).date()}").body
+
+
 def test_what_may_not_have_come_is_listed_once(carla, mailoutbox):
     mails = {
         "Unclear": DeliveryFactory(member=carla, state="unclear"),
@@ -252,7 +290,8 @@ def test_what_may_not_have_come_is_listed_once(carla, mailoutbox):
     for text, delivery in mails.items():
         NoticeFactory(member=carla, play__owner=carla, delivery=delivery, text=text, way="now", at=NOW)
     assert write_digests(now=NOW) == 1
-    assert lines("Mails to you of which it is not known whether they came") == ["Unclear", "Given up"]
+    assert lines("Mails to you of which it is not known whether they came") == ["Unclear"]
+    assert lines("Mails to you that could not be sent") == ["Given up"]
     send_deliveries(now=NOW)
     assert len(mailoutbox) == 1
     play = Notice.objects.get(text="Unclear").play
@@ -280,6 +319,9 @@ def test_all_that_are_due_take_the_same_number_of_queries(number, office, django
         play = PlayFactory(owner=member)
         ClockFactory(play=play, calendar=office, due_at=NOW)
         PlayFactory(unowned=True, tray_at=NOW)
+        away = TeamMemberFactory(leads=True, email="")
+        AbsenceFactory(member=away, stand_in=member, first_day=NOW.date(), last_day=NOW.date())
+        ClockFactory(play=PlayFactory(owner=away), calendar=office, due_at=NOW)
     with django_assert_max_num_queries(30):
         assert write_digests(now=NOW) == number
     with django_assert_max_num_queries(1):

@@ -2,84 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import time_machine
 from django.db import transaction
 
 from csplaybooks.accounts.factories import AbsenceFactory, AccountFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import TeamMember
-from csplaybooks.playbooks.acts.handoffs import accept_plays, lapse_offers, offer_plays, refuse_plays, take_back_plays
+from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays, refuse_plays
 from csplaybooks.playbooks.acts.notices import tell_assigned, tell_events
-from csplaybooks.playbooks.acts.plays import assign_plays, log_touch
+from csplaybooks.playbooks.acts.plays import log_touch, pause_plays, resume_plays
 from csplaybooks.playbooks.factories import (
-    CalendarFactory,
     ClockFactory,
     NoticeSettingsFactory,
-    PlaybookVersionFactory,
     PlayFactory,
 )
-from csplaybooks.playbooks.models import ClockEvent, Delivery, Handoff, Notice, Play, PlaybookVersion
+from csplaybooks.playbooks.models import ClockEvent, Delivery, Notice, Play
 from csplaybooks.playbooks.pipeline import letters, mails
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.mails import CLOCKS_WITHIN, write_mails
 from csplaybooks.playbooks.pipeline.sender import send_deliveries
-from csplaybooks.playbooks.pipeline.sweep import have_mail_sent, watch_all, work
+from csplaybooks.playbooks.pipeline.sweep import have_mail_sent, wake_plays, watch_all, work
 from tests.mails.post_office import addresses
+from tests.mails.telling import assigned, at, told
 from tests.playbooks.plays import DAY, HOUR, NOW, done, owned, story
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def office() -> Any:
-    """Monday to Friday, nine to five."""
-    return CalendarFactory()
-
-
-@pytest.fixture
-def mona() -> TeamMember:
-    """The manager."""
-    member: TeamMember = TeamMemberFactory(
-        name="Mona", leads=True, user=UserFactory(), manager=TeamMemberFactory(name="Zoe", leads=True)
-    )
-    return member
-
-
-@pytest.fixture
-def carla(mona: TeamMember) -> TeamMember:
-    """A customer success manager."""
-    member: TeamMember = TeamMemberFactory(name="Carla", manager=mona, user=UserFactory())
-    return member
-
-
-@pytest.fixture
-def eve(mona: TeamMember) -> TeamMember:
-    """An account executive."""
-    member: TeamMember = TeamMemberFactory(name="Eve", ae=True, manager=mona, user=UserFactory())
-    return member
-
-
-@pytest.fixture
-def recipe() -> PlaybookVersion:
-    version: PlaybookVersionFactory = PlaybookVersionFactory(playbook__name="Seats nearly full")
-    return version
-
-
-def at(name: str, recipe: PlaybookVersion, owner: TeamMember, **more: Any) -> Play:
-    """A play of an account by its name."""
-    return owned(account=AccountFactory(name=name), recipe=recipe, owner=owner, **more)
-
-
-def told() -> list[tuple[str, str, str, str]]:
-    """Whom, of what kind, how, and what."""
-    rows = Notice.objects.order_by("pk").select_related("member")
-    return [(str(row.member), row.kind, row.way, row.text) for row in rows]
-
-
-def assigned(plays: list[Play], owner: TeamMember, actor: Any = None, now: Any = NOW) -> None:
-    assert done(assign_plays(play_ids=[play.pk for play in plays], owner_id=owner.pk, now=now, actor=actor))
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("office")]
 
 
 def test_a_new_owner_is_told_and_gets_one_mail(recipe, carla, mona, mailoutbox):
@@ -144,19 +91,6 @@ def test_neither_the_absent_nor_their_stand_in_tells_the_other_what_they_did(rec
     assert [name for name, *_ in told()] == {"carla": [], "eve": ["Carla"]}[who]
 
 
-def test_who_is_told_anyway_is_not_told_again_as_a_stand_in(recipe, carla, eve, mona):
-    AbsenceFactory(member=carla, stand_in=mona, first_day=NOW.date(), last_day=(NOW + 30 * DAY).date())
-    play = at("Acme", recipe, carla)
-    assert done(offer_plays(play_ids=[play.pk], to_id=eve.pk, note="", now=NOW))
-    lapse_offers(play_ids=[play.pk], now=NOW + 30 * DAY)
-    # It lapsed to Mona, who holds it now: that is told her as her own.
-    text = "Eve did not answer the offer of Seats nearly full at Acme"
-    assert [row for row in told() if row[1] == "refused"] == [
-        ("Carla", "refused", "now", text),
-        ("Mona", "refused", "now", text),
-    ]
-
-
 def test_a_notice_goes_with_its_act(recipe, carla):
     play = at("Acme", recipe, TeamMemberFactory())
     with transaction.atomic():
@@ -205,42 +139,12 @@ def test_the_pipeline_tells_owners_and_has_their_mails_written(recipe, django_ca
     with django_capture_on_commit_callbacks() as pokes:
         work(now=NOW)
     assert [(who, text) for who, _, _, text in told()] == [
-        ("Carla", f"Seats nearly full at Acme is yours: {story(play)[0].split(': ', 1)[1].split(';')[0]}")
+        ("Carla", "Seats nearly full at Acme is yours: the routing chose the least loaded of the pool")
     ]
+    assert story(play)[0].startswith("Carla owns it: the least loaded of the pool")
     assert len(pokes) >= 1
     assert write_mails(now=NOW) == 1
     assert Delivery.objects.get().member == carla
-
-
-def test_both_sides_of_an_offer_are_told(recipe, carla, eve, mona):
-    play = at("Acme", recipe, carla)
-    work(now=NOW)
-    offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW, actor=carla.user)
-    refuse_plays(play_ids=[play.pk], reason="No budget", now=NOW, actor=eve.user)
-    offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW, actor=carla.user)
-    take_back_plays(play_ids=[play.pk], now=NOW, actor=carla.user)
-    offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW, actor=carla.user)
-    lapse_offers(play_ids=[play.pk], now=NOW + 30 * DAY)
-    acme = "Seats nearly full at Acme"
-    assert [(who, kind, text) for who, kind, _, text in told()] == [
-        ("Eve", "offered", f"Carla offers you {acme}"),
-        ("Carla", "refused", f"Eve refused {acme}: No budget"),
-        ("Eve", "offered", f"Carla offers you {acme}"),
-        ("Eve", "offered", f"Carla offers you {acme}"),
-        ("Eve", "breached", f"Hand-off accepted of {acme}: the promise was missed"),
-        ("Carla", "breached", f"Hand-off accepted of {acme}: the promise was missed"),
-        ("Carla", "refused", f"Eve did not answer the offer of {acme}"),
-        ("Mona", "refused", f"Eve did not answer the offer of {acme}"),
-    ]
-    assert Handoff.objects.count() == 3
-    write_mails(now=NOW)
-    # The play is none of Eve's any more.
-    assert sorted(Delivery.objects.values_list("to_address", "subject")) == [
-        ("carla@example.com", "2 of your offers were refused, or nobody answered them"),
-        ("carla@example.com", f"Hand-off accepted of {acme}: the promise was missed"),
-        ("mona@example.com", f"Eve did not answer the offer of {acme}"),
-    ]
-    assert "due" not in Delivery.objects.get(to_address="mona@example.com").body
 
 
 def test_the_watcher_tells_each_the_last_that_concerns_them(recipe, carla, mona):
@@ -264,7 +168,61 @@ def test_the_watcher_tells_each_the_last_that_concerns_them(recipe, carla, mona)
     assert log_touch(play_ids=[play.pk], channel="call", now=NOW + 7 * DAY) == {play.pk: None}
     write_mails(now=NOW + 7 * DAY)
     mail = Delivery.objects.get(to_address="carla@example.com")
-    assert "  First touch due: Tue 17 Nov 2026, 10:00 (UTC)\n" in mail.body
+    assert "  First touch was due: Tue 17 Nov 2026, 10:00 (UTC)\n" in mail.body
+
+
+def test_who_gets_a_play_whose_promise_was_missed_already_reads_that_it_was_due(recipe, carla, eve):
+    play = at("Acme", recipe, carla)
+    work(now=NOW)
+    assigned([play], eve, now=NOW + 7 * DAY)
+    write_mails(now=NOW + 7 * DAY)
+    assert "  First touch was due: Tue 17 Nov 2026, 10:00 (UTC)\n" in Delivery.objects.get(member=eve).body
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("the digital desk", "the routing chose the digital desk"),
+        (
+            "stands in for the account's CSM; Ben, the account's CSM, is away",
+            "the routing chose whoever stands in for the account's CSM; Ben, the account's CSM, is away",
+        ),
+        ("Ben has left the team", "Ben has left the team"),
+    ],
+)
+def test_why_a_play_is_theirs_is_said_in_a_sentence(recipe, carla, why, said):
+    play = at("Acme", recipe, carla)
+    tell_assigned([play], {play.pk: carla.pk}, now=NOW, why={play.pk: why})
+    assert told() == [("Carla", "assigned", "now", f"Seats nearly full at Acme is yours: {said}")]
+
+
+def test_a_play_that_woke_up_by_itself_is_told_in_the_digest(recipe, carla, eve, settings):
+    settings.CSPLAYBOOKS = {**settings.CSPLAYBOOKS, "TIME_ZONE": "Europe/Berlin"}
+    NoticeSettingsFactory(member=eve, assigned="off")
+    plays = [at("Acme", recipe, carla), at("Bolt", recipe, eve), at("Cove", recipe, carla)]
+    pause_plays(play_ids=[play.pk for play in plays], reason="Holidays", now=NOW, wakes_at=NOW + DAY)
+    # Who takes one up by hand knows.
+    resume_plays(play_ids=[plays[2].pk], now=NOW + HOUR)
+    assert wake_plays(now=NOW + DAY) == 2
+    over = "the pause until Tue 17 Nov 2026, 11:00 (Europe/Berlin) is over"
+    assert sorted(told()) == [
+        ("Carla", "assigned", "digest", f"Seats nearly full at Acme is yours to work again: {over}"),
+        ("Eve", "assigned", "off", f"Seats nearly full at Bolt is yours to work again: {over}"),
+    ]
+    assert write_mails(now=NOW + 2 * DAY) == 0
+    assert story(plays[0])[-2:] == [
+        "Seats nearly full: Paused until Tue 17 Nov 2026, 11:00 (Europe/Berlin): Holidays",
+        f"Seats nearly full: Woken: {over}",
+    ]
+    assert story(plays[2])[-1] == "Seats nearly full: Resumed"
+
+
+@pytest.mark.parametrize("number", [1, 30])
+def test_waking_takes_the_same_number_of_queries_whatever_wakes(recipe, carla, number, django_assert_max_num_queries):
+    plays = [at(f"Account {one}", recipe, carla) for one in range(number)]
+    pause_plays(play_ids=[play.pk for play in plays], reason="Holidays", now=NOW, wakes_at=NOW + DAY)
+    with django_assert_max_num_queries(40):
+        assert wake_plays(now=NOW + DAY) == number
 
 
 def test_the_due_time_stands_in_the_zone_of_the_reader(recipe, settings):
@@ -354,19 +312,6 @@ def test_telling_and_writing_take_the_same_number_of_queries(recipe, number, dja
     ClockEvent.objects.bulk_create(events)
     with django_assert_max_num_queries(6):
         assert tell_events(events, now=NOW) == number
-
-
-def test_an_offer_that_waits_says_until_when(recipe, carla, eve):
-    play = at("Acme", recipe, carla)
-    work(now=NOW)
-    for _ in range(2):
-        offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW, actor=carla.user)
-        if Handoff.objects.count() == 1:
-            take_back_plays(play_ids=[play.pk], now=NOW, actor=carla.user)
-    write_mails(now=NOW)
-    mail = Delivery.objects.get(to_address="eve@example.com")
-    assert mail.subject == "2 plays are offered to you"
-    assert "Hand-off accepted due: Tue 17 Nov 2026, 10:00 (UTC)" in mail.body
 
 
 def test_who_does_not_see_a_play_any_more_gets_no_mail_of_it(recipe, carla, eve, mona):

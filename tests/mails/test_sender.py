@@ -137,7 +137,7 @@ def test_one_bad_address_does_not_stop_the_others(mailoutbox, monkeypatch):
 )
 def test_what_was_not_taken_is_tried_again_after_growing_waits_and_then_given_up(monkeypatch, error, mailoutbox):
     waiting()
-    broken_by(monkeypatch, *[error] * 5)
+    broken_by(monkeypatch, *[error] * 6)
     at, waits = NOW, []
     for attempt in range(1, 6):
         delivery = fails(at)
@@ -150,7 +150,9 @@ def test_what_was_not_taken_is_tried_again_after_growing_waits_and_then_given_up
     assert fails(NOW + timedelta(days=9)).attempts == 5
     # Put back by a person it has all its attempts again.
     assert retry_deliveries(ids=[delivery.pk], now=NOW, actor=UserFactory()) == 1
-    assert send_deliveries(now=NOW) == 1
+    delivery = fails(NOW)
+    assert (delivery.attempts, delivery.stuck_at) == (1, None)
+    assert send_deliveries(now=delivery.next_try_at) == 1
     assert len(mailoutbox) == 1
 
 
@@ -187,7 +189,7 @@ def test_where_no_server_answers_nothing_is_claimed_and_all_wait(monkeypatch, ma
         patch.setattr(EmailBackend, "open", away)
         assert send_deliveries(now=NOW) == 0
     rows = list(Delivery.objects.order_by("pk").values_list("state", "attempts", "last_error"))
-    assert rows == [("queued", 0, "ConnectionRefusedError: [Errno 111] refused"), ("queued", 0, "")]
+    assert rows == [("queued", 0, "The connection to the mail server failed: refused."), ("queued", 0, "")]
     assert send_deliveries(now=NOW) == 2
 
 
@@ -199,7 +201,8 @@ def test_a_backend_that_cannot_be_made_leaves_all_waiting(monkeypatch):
 
     monkeypatch.setattr(EmailBackend, "__init__", wrong)
     delivery = fails(NOW)
-    assert (delivery.state, delivery.attempts, delivery.last_error) == ("queued", 0, "ValueError: set up wrongly")
+    assert (delivery.state, delivery.attempts) == ("queued", 0)
+    assert delivery.last_error == "Sending mail failed: set up wrongly (ValueError)."
 
 
 def test_whoever_died_leaves_mails_unclear_once_their_time_is_over(mailoutbox):
@@ -241,6 +244,22 @@ def test_what_a_person_put_back_meanwhile_is_not_finished_by_who_comes_back(monk
     monkeypatch.setattr(EmailBackend, "send_messages", slow)
     send_deliveries(now=NOW)
     assert states() == ["queued"]
+
+
+def test_what_another_sender_has_taken_meanwhile_is_not_finished_by_who_comes_back(monkeypatch):
+    (delivery,) = waiting()
+
+    def slow(self: Any, messages: Any) -> int:
+        sender.give_up_on_the_dead(DEAD)
+        retry_deliveries(ids=[delivery.pk], now=DEAD)
+        assert sender._take_next(DEAD) == delivery
+        return 1
+
+    monkeypatch.setattr(EmailBackend, "send_messages", slow)
+    send_deliveries(now=NOW)
+    # The other one is still at it, and tells how it went.
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.claimed_until) == ("sending", DEAD + CLAIMED_FOR)
 
 
 def test_a_person_sends_again_what_is_unclear_or_calls_it_off(mailoutbox):
@@ -407,3 +426,36 @@ def test_a_sender_that_comes_before_the_sweep_sends_the_team_nothing_either(sett
     assert send_deliveries(now=NOW) == 0
     assert states() == ["cancelled"]
     assert mailoutbox == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (refused(450), "The mail server put off somebody@example.com: 450 no."),
+        (refused(550), "The mail server refused somebody@example.com: 550 no."),
+        (
+            smtplib.SMTPDataError(554, b"5.7.1 spam\nsee our page"),
+            "The mail server refused the mail: 554 5.7.1 spam see our page.",
+        ),
+        (
+            smtplib.SMTPSenderRefused(550, b"who?", "us@example.com"),
+            "The mail server takes no mail from us@example.com: 550 who?.",
+        ),
+        (smtplib.SMTPAuthenticationError(535, b"wrong"), "The mail server does not let us in: 535 wrong."),
+        (smtplib.SMTPHeloError(502, b"what"), "The mail server answered: 502 what."),
+        (
+            smtplib.SMTPServerDisconnected("please run connect() first"),
+            "The connection to the mail server broke: please run connect() first.",
+        ),
+        (TimeoutError("timed out"), "The connection to the mail server broke: timed out."),
+        (
+            ConnectionResetError(104, "Connection reset by peer"),
+            "The connection to the mail server failed: Connection reset by peer.",
+        ),
+        (smtplib.SMTPNotSupportedError("no STARTTLS"), "The mail server cannot be used: no STARTTLS."),
+        (ValueError("no\0 address"), "Sending mail failed: no address (ValueError)."),
+    ],
+)
+def test_what_went_wrong_is_told_in_a_sentence(error: Exception, words: str) -> None:
+    assert post.in_words(error) == words
+    assert len(post.in_words(RuntimeError("x" * 900))) <= 500

@@ -66,15 +66,48 @@ class PlainClock:
     since: datetime
     quarters: int
     works: bool = True
-    breached: datetime | None = None
-    over: bool = False
+    breaches: list[datetime] = field(default_factory=list)
+    by_hand: bool = False
+    end: str = ""
+
+    @property
+    def breached(self) -> datetime | None:
+        """The due time that was missed last."""
+        return self.breaches[-1] if self.breaches else None
+
+    def look(self, at: datetime | None, before: datetime) -> None:
+        """Somebody sees what is due at `at`: it is missed if that was before, and lies behind the last one missed."""
+        if at is not None and at < before and (self.breached is None or self.breached < at):
+            self.breaches.append(at)
+
+    def is_broken(self, at: datetime | None) -> bool:
+        """Whether what was missed counts, where it is due at `at`: not while that is still to come."""
+        return self.breached is not None and at is not None and at <= self.breached
+
+    def finish(self, at: datetime | None, done: datetime, end: str) -> None:
+        """It is over, late or not; due at `at`."""
+        self.look(at, done)
+        self.end = "missed" if at is not None and at < done else end
+
+    def stands(self, at: datetime | None) -> str:
+        """How it stands, where it is due at `at`."""
+        return self.end or ("breached" if self.is_broken(at) else "paused" if at is None else "running")
+
+    def is_excused(self, at: datetime | None) -> bool:
+        """Whether what was missed is excused, by a person, or because it was not missed as it is due at `at`."""
+        counts = self.end == "missed" if self.end else self.is_broken(at)
+        return self.by_hand or (self.breached is not None and not counts)
 
 
 @dataclass
 class PlainPlay:
-    """A play as a list of stretches, with its promises; the offer that waits is the clock `offer`."""
+    """A play as a list of stretches, with its promises; the offer that waits is the clock `offer`.
+
+    `promised` are the quarters that are promised of it, by target.
+    """
 
     stretches: list[Stretch]
+    promised: dict[str, int]
     clocks: list[PlainClock] = field(default_factory=list)
     offer: PlainClock | None = None
     wakes_at: datetime | None = None

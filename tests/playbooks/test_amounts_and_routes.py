@@ -112,7 +112,7 @@ class TestAmounts:
         account = AccountFactory()
         EntitlementFactory(account=account, plan=PlanFactory(seat_price_minor=2_500))
         rule = {"rule": "seats_over", "meters": ["seats"], "target_percent": target}
-        words = f"{more} seats more bring use to {target} % of the limit"
+        words = f"{more} more {'seat brings' if more == 1 else 'seats bring'} use to {target} % of the limit"
         assert amount(account, rule, seats(used, limit)) == (more * 2_500, words)
 
     def test_the_target_is_the_whole_limit_where_the_rule_says_nothing(self) -> None:

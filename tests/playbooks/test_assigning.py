@@ -11,13 +11,14 @@ from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
 from csplaybooks.accounts.models import TeamMember
-from csplaybooks.playbooks.acts.assigning import route_again
+from csplaybooks.playbooks.acts.assigning import plan_again, route_again
 from csplaybooks.playbooks.acts.claiming import release_plays
-from csplaybooks.playbooks.acts.handoffs import offer_plays
+from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays
 from csplaybooks.playbooks.acts.plays import assign_plays, close_plays, pause_plays
 from csplaybooks.playbooks.factories import CalendarFactory, PlayFactory
 from csplaybooks.playbooks.models import Handoff, Play
 from csplaybooks.playbooks.pipeline.owners import assign_owners
+from csplaybooks.playbooks.routing import compare
 from tests.at_once import at_once
 from tests.playbooks.plays import HOUR, NOW, broken, done, owned, story
 
@@ -76,6 +77,102 @@ def test_a_play_for_sales_is_offered_when_it_is_first_owned_and_not_again(db: No
     assert done(route_again(play_ids=[old.pk], now=NOW))
     old.refresh_from_db()
     assert (old.owner, old.state) == (carla, "working")
+    assert broken() == []
+
+
+def test_whoever_accepted_a_play_keeps_it_until_they_leave_or_give_it_back(db: None) -> None:
+    CalendarFactory()
+    mona = TeamMemberFactory(name="Mona", leads=True, takes_pool_work=False)
+    carla = TeamMemberFactory(name="Carla", manager=mona)
+    sellers = [TeamMemberFactory(name=name, ae=True, manager=mona) for name in ("Erik", "Eve", "Gone")]
+    plays = [owned(owner=carla, account=AccountFactory(csm=carla), route="sales") for _ in sellers]
+    for play, seller in zip(plays, sellers, strict=True):
+        assert done(offer_plays(play_ids=[play.pk], to_id=seller.pk, now=NOW))
+        assert done(accept_plays(play_ids=[play.pk], now=NOW))
+    erik, eve, gone = sellers
+    assert done(release_plays(play_ids=[plays[1].pk], reason="No time", now=NOW))
+    TeamMember.objects.filter(pk=gone.pk).update(is_active=False)
+    said = "it stays with Erik, who accepted it when it was offered"
+    plan = plan_again(play_ids=ids(plays), now=NOW)
+    assert [(each.play.owner, each.owner_then_id, each.stays) for each in plan.plays.values()] == [
+        (erik, erik.pk, said),
+        (eve, carla.pk, ""),
+        (gone, carla.pk, ""),
+    ]
+    differences = compare(Play.objects.all(), now=NOW).differences
+    compared = {each.play_id: each.owner_then_id for each in differences if each.moves}
+    assert compared == {plays[1].pk: carla.pk, plays[2].pk: carla.pk}
+    assert list(route_again(play_ids=ids(plays), now=NOW).values()) == [said, None, None]
+    assert [Play.objects.get(pk=play.pk).owner for play in plays] == [erik, carla, carla]
+    assert broken() == []
+
+
+def test_what_is_told_before_is_what_the_act_does(db: None) -> None:
+    CalendarFactory()
+    mona = TeamMemberFactory(name="Mona", leads=True, takes_pool_work=False, open_play_cap=100)
+    carla = TeamMemberFactory(name="Carla", manager=mona, open_play_cap=3)
+    TeamMemberFactory(name="Dora", open_play_cap=2)
+    erik = TeamMemberFactory(name="Erik", ae=True, open_play_cap=1)
+    account = AccountFactory(csm=carla, ae=erik)
+    new = PlayFactory(unowned=True, opened_at=NOW, route="sales", account=account)
+    tray, closed = PlayFactory(unowned=True, opened_at=NOW, tray_at=NOW), owned(owner=carla)
+    assert done(close_plays(play_ids=[closed.pk], outcome="lost", now=NOW))
+    stays = owned(owner=carla, account=AccountFactory(csm=carla))
+    plays: list[Play] = [new, tray, closed, stays, *(owned(owner=mona) for _ in range(4))]
+    before = {play.pk: (play.owner_id, play.version) for play in Play.objects.all()}
+    plan = plan_again(play_ids=ids(plays), now=NOW)
+    assert {play.pk: (play.owner_id, play.version) for play in Play.objects.all()} == before
+    answers = route_again(play_ids=ids(plays), now=NOW)
+    assert answers == {
+        **{pk: each.stays or None for pk, each in plan.plays.items()},
+        **plan.refused,
+    }
+    assert list(plan.refused) == [closed.pk]
+    assert Counter(play.owner_id for play in Play.objects.open()) == Counter(
+        each.owner_then_id for each in plan.plays.values()
+    )
+    for play in Play.objects.open():
+        each = plan.plays[play.pk]
+        assert (play.owner_id, play.version != before[play.pk][1]) == (each.owner_then_id, each.moves)
+        assert each.offer_to_id == (erik.pk if play.pk == new.pk else None)
+        if each.moves:
+            assert any(line.endswith(f": {each.why}") for line in story(play))
+    assert Handoff.objects.get().play == new
+    assert sum(bool(each.stays) for each in plan.plays.values()) == 2
+    assert plan.owners()[0] == ("Carla", 1, 3)
+
+
+def test_what_somebody_moved_since_it_was_looked_at_is_left_to_them(db: None) -> None:
+    mona, carla = TeamMemberFactory(leads=True, takes_pool_work=False), TeamMemberFactory(name="Carla")
+    play = owned(owner=mona)
+    seen = {play.pk: play.version}
+    assert done(pause_plays(play_ids=[play.pk], reason="Holidays", now=NOW))
+    (why,) = route_again(play_ids=[play.pk], now=NOW, seen=seen).values()
+    assert why is not None
+    assert "somebody else was first" in why
+    assert done(route_again(play_ids=[play.pk], now=NOW, seen={play.pk: play.version + 1}))
+    assert Play.objects.get(pk=play.pk).owner == carla
+
+
+def test_a_play_that_stays_for_want_of_room_is_still_carried_by_its_owner(db: None) -> None:
+    # No CSM is in the pool: what Erik owns stays with him, and so his only place is taken.
+    erik = TeamMemberFactory(name="Erik", ae=True, open_play_cap=1)
+    carried, wanted = owned(owner=erik), PlayFactory(unowned=True, opened_at=NOW, tray_at=NOW, route="sales")
+    answers = route_again(play_ids=[carried.pk, wanted.pk], now=NOW + HOUR)
+    assert answers == dict.fromkeys(ids([carried, wanted]), "it stays where it is: nobody is here and under their cap")
+    assert Play.objects.filter(owner=erik).count() == 1
+    assert broken() == []
+
+
+def test_what_was_owned_before_takes_no_place_of_an_offer(db: None) -> None:
+    CalendarFactory()
+    carla, dora = TeamMemberFactory(name="Carla"), TeamMemberFactory(name="Dora", takes_pool_work=False)
+    erik = TeamMemberFactory(name="Erik", ae=True, open_play_cap=1)
+    old = owned(owner=dora, route="sales", account=AccountFactory(csm=carla, ae=erik))
+    new = PlayFactory(unowned=True, opened_at=NOW + HOUR, route="sales", account=AccountFactory(csm=carla, ae=erik))
+    assert done(route_again(play_ids=[old.pk, new.pk], now=NOW + HOUR))
+    # The old one had its offer in its time, so that Erik has room for the new one.
+    assert list(Handoff.objects.values_list("play", "offered_to")) == [(new.pk, erik.pk)]
     assert broken() == []
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory, UserFactory
 from csplaybooks.accounts.models import TeamMember
 from csplaybooks.playbooks.acts.claiming import claim_plays, release_plays
 from csplaybooks.playbooks.acts.plays import assign_plays, pause_plays
-from csplaybooks.playbooks.factories import PlayFactory
+from csplaybooks.playbooks.factories import HandoffFactory, PlayFactory
 from csplaybooks.playbooks.models import Play
+from csplaybooks.playbooks.moves import Rights, allowed_q, possible, refusal
 from csplaybooks.playbooks.pipeline.owners import assign_owners
 from tests.at_once import at_once
-from tests.playbooks.plays import HOUR, NOW, broken, done, owned, story
+from tests.playbooks.plays import HOUR, NOW, broken, done, may_work, owned, story
 
 pytestmark = pytest.mark.django_db
 
@@ -78,9 +81,11 @@ def test_what_was_given_back_waits_for_the_manager_and_then_for_whoever_claims_i
 
 
 def test_a_play_is_given_back_once_and_only_by_its_owner(carla: TeamMember, dora: TeamMember) -> None:
+    may_work(carla.user)
     play = released(carla)
     assert release_plays(play_ids=[play.pk], reason="Again", now=NOW, actor=carla.user) == {
-        play.pk: "it stands in the tray already"
+        play.pk: "Release is not possible: it stands in the tray already; possible: Claim, Start, Log a contact, "
+        "Pause, Offer, Mark as won, Mark as lost, Decline, Withdraw"
     }
     other = owned(owner=carla)
     (why,) = release_plays(play_ids=[other.pk], reason="Not mine", now=NOW, actor=dora.user).values()
@@ -93,10 +98,17 @@ def test_a_play_is_given_back_once_and_only_by_its_owner(carla: TeamMember, dora
 def test_where_no_manager_stands_above_nothing_is_given_back(mona: TeamMember) -> None:
     alone = TeamMemberFactory(name="Alone")
     of_alone, of_mona = owned(owner=alone), owned(owner=mona)
-    assert release_plays(play_ids=[of_alone.pk, of_mona.pk], reason="No time", now=NOW) == {
-        of_alone.pk: "no manager stands above Alone who could hold it: assign it to somebody",
-        of_mona.pk: "no manager stands above Mona who could hold it: assign it to somebody",
-    }
+    answers = release_plays(play_ids=[of_alone.pk, of_mona.pk], reason="No time", now=NOW)
+    for play, name in ((of_alone, "Alone"), (of_mona, "Mona")):
+        why, instead = (answers[play.pk] or "").split("; ")
+        assert why == (
+            f"Release is not possible: no manager stands above {name} who could hold it: assign it to somebody"
+        )
+        assert instead.startswith("possible: Assign, Start, ")
+    # Who may not give it back at all is told whose it is.
+    (told,) = release_plays(play_ids=[of_alone.pk], reason="Not mine", now=NOW, actor=mona.user).values()
+    assert told is not None
+    assert "that is for Alone" in told
     assert Play.objects.filter(tray_at__isnull=False).count() == 0
 
 
@@ -126,6 +138,41 @@ def test_a_cap_is_a_cap_for_who_claims_too(carla: TeamMember) -> None:
     # What is paused is carried as well.
     assert done(pause_plays(play_ids=[plays[0].pk], reason="Holidays", now=NOW))
     assert claim_plays(play_ids=[plays[2].pk], now=NOW, actor=carla.user)[plays[2].pk] is not None
+
+
+def test_who_is_at_their_cap_is_offered_no_claim(carla: TeamMember, dora: TeamMember) -> None:
+    user = may_work(carla.user)
+    TeamMember.objects.filter(pk=carla.pk).update(open_play_cap=2)
+    own = owned(owner=carla)
+    heavy, light, given_back = routed(), routed(route="email"), released(carla)
+    of_dora = released(dora)
+    plays = [own, heavy, light, given_back, of_dora]
+
+    def claimable() -> list[Play]:
+        rights = Rights.of(type(user).objects.get(pk=user.pk), NOW)
+        found = set(Play.objects.filter(allowed_q("claim", rights)).values_list("pk", flat=True))
+        assert found == {play.pk for play in plays if "claim" in possible(play, rights)}
+        return [play for play in plays if play.pk in found]
+
+    assert claimable() == [light, given_back]
+    why = refusal("claim", heavy, Rights.of(user, NOW))
+    assert why.startswith("Claim is not possible: Carla carries 2 of 2: close or give back one first; possible: ")
+    TeamMember.objects.filter(pk=carla.pk).update(open_play_cap=3)
+    assert claimable() == [heavy, light, given_back, of_dora]
+    # What is on offer to them is carried as well.
+    HandoffFactory(play=PlayFactory(), offered_to=carla)
+    assert claimable() == [light, given_back]
+
+
+def test_room_is_asked_for_once_and_only_where_a_claim_is_in_question(carla: TeamMember) -> None:
+    rights = Rights.of(may_work(carla.user), NOW)
+    own, waiting = owned(owner=carla), [routed() for _ in range(3)]
+    assert "claim" not in possible(own, rights)
+    assert "load" not in vars(rights)
+    with CaptureQueriesContext(connection) as queries:
+        assert all("claim" in possible(play, rights) for play in waiting)
+    # The permissions of the person, of their groups, and the load.
+    assert len(queries) <= 3
 
 
 def test_to_claim_ones_own_play_out_of_the_tray_takes_no_room(carla: TeamMember) -> None:

@@ -11,11 +11,17 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import TeamMemberFactory, UserFactory
-from csplaybooks.playbooks.acts.clocks import excuse_breaches, follow_published_targets
+from csplaybooks.accounts.models import TimelineEntry
+from csplaybooks.playbooks.acts.clocks import (
+    Moving,
+    excuse_breaches,
+    follow_published_targets,
+    preview_published_targets,
+)
 from csplaybooks.playbooks.acts.handoffs import offer_plays
 from csplaybooks.playbooks.acts.plays import close_plays, log_touch, pause_plays, resume_plays
 from csplaybooks.playbooks.factories import CalendarFactory, PlaybookFactory, PlaybookVersionFactory, PlayFactory
-from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Play, PlaybookVersion
+from csplaybooks.playbooks.models import Calendar, Clock, ClockEvent, Handoff, Notice, Play, PlaybookVersion
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.sweep import watch_all
 from tests.playbooks.plays import broken, done, story
@@ -73,6 +79,18 @@ def follow(play: Play, now: datetime = NOW) -> str | None:
     return answers[play.pk]
 
 
+def breaches_of(play: Play) -> list[datetime]:
+    """The due times of a play's first touch that were missed, in their order."""
+    rows = ClockEvent.objects.filter(clock__play=play, clock__target="first_touch", kind="breached").order_by("level")
+    return [event.due_at for event in rows]
+
+
+def rungs_of(play: Play) -> list[tuple[int, datetime]]:
+    """The levels of the rungs that were climbed for a play, and when they were due."""
+    rows = ClockEvent.objects.filter(clock__play=play, kind="escalated").order_by("level")
+    return [(event.level, event.due_at) for event in rows]
+
+
 # Excuses
 
 
@@ -127,11 +145,14 @@ def test_only_what_was_broken_is_excused_and_once() -> None:
     assert answers == {
         kept.pk: "there is nothing to excuse: the promise is met",
         late.pk: "it is excused already: Fire drill",
-        moved.pk: "it is excused already: its due time was moved behind the breach",
+        moved.pk: None,
         0: "there is no such clock",
     }
     late.refresh_from_db()
-    assert late.excuse_reason == "Fire drill"
+    moved.refresh_from_db()
+    # What only a later due time excuses a person may excuse as well.
+    assert (late.excuse_reason, moved.excuse_reason) == ("Fire drill", "Again")
+    assert broken() == []
 
 
 @pytest.mark.parametrize(("reason", "said"), [("  ", "Say why it is excused."), ("x" * 501, "At most 500")])
@@ -212,8 +233,152 @@ def test_a_shorter_promise_may_be_broken_at_once_and_a_longer_one_excuses() -> N
     published(3, "{target: first_touch, hours: 16}")
     follow(play, NOW + 3 * HOUR)
     clock = clock_of(play)
-    assert (clock.state, clock.due_at, clock.excused_at) == ("breached", NOW + 2 * DAY, NOW + 3 * HOUR)
+    assert (clock.state, clock.due_at, clock.excused_at) == ("running", NOW + 2 * DAY, NOW + 3 * HOUR)
     assert broken() == []
+
+
+def test_a_long_promise_in_between_launders_no_breach() -> None:
+    play = running("{target: first_touch, hours: 2, counting: wall}")
+    watch_all(now=NOW + 2 * HOUR)
+    published(2, "{target: first_touch, hours: 4000, counting: wall}")
+    follow(play, NOW + 3 * HOUR)
+    assert (clock_of(play).state, clock_of(play).excused_at) == ("running", NOW + 3 * HOUR)
+    # The ladder waits for the new due time.
+    watch_all(now=NOW + 2 * DAY)
+    assert rungs_of(play) == [(1, NOW + 2 * HOUR)]
+    published(3, "{target: first_touch, hours: 2, counting: wall}")
+    follow(play, NOW + 2 * DAY)
+    clock = clock_of(play)
+    assert (clock.state, clock.breached_at, clock.excused_at) == ("breached", NOW + 2 * HOUR, None)
+    # It goes on from the breach that was written.
+    assert rungs_of(play) == [(1, NOW + 2 * HOUR), (2, NOW + 10 * HOUR)]
+    assert breaches_of(play) == [NOW + 2 * HOUR]
+    log_touch(play_ids=[play.pk], channel="call", now=NOW + 9 * DAY)
+    assert (clock_of(play).state, clock_of(play).excused_at) == ("missed", None)
+    assert broken() == []
+
+
+def test_a_moved_promise_that_is_missed_again_is_broken_anew_and_climbs_its_ladder_again() -> None:
+    play = running("{target: first_touch, hours: 2, counting: wall, warn_percents: [80]}")
+    watch_all(now=NOW + 2 * HOUR)
+    published(
+        2, "{target: first_touch, hours: 20, counting: wall, warn_percents: [5, 80], escalate_after_hours: [0, 8]}"
+    )
+    follow(play, NOW + 3 * HOUR)
+    # Its start is over by now, and nobody is warned of it.
+    assert clock_of(play).next_event_at == NOW + 16 * HOUR
+    for hour in (16, 20, 28):
+        watch_all(now=NOW + hour * HOUR)
+    clock = clock_of(play)
+    assert (clock.state, clock.breached_at, clock.noticed_at) == ("breached", NOW + 20 * HOUR, NOW + 20 * HOUR)
+    assert (clock.excused_at, clock.next_event_at) == (None, None)
+    events = list(ClockEvent.objects.filter(clock=clock).order_by("due_at", "pk"))
+    assert [str(event) for event in events] == [
+        "Warned 80",
+        "Breached",
+        "Escalated 1",
+        "Warned 80, due time 2",
+        "Breached, due time 2",
+        "Escalated 1, due time 2",
+        "Escalated 2, due time 2",
+    ]
+    assert [event.told for event in events[3:5]] == [play.owner, play.owner]
+    assert story(play)[-3:] == [
+        "First touch: the promise was missed",
+        "First touch: still open after the promise was missed; rung 1 of the ladder",
+        "First touch: still open after the promise was missed; rung 2 of the ladder",
+    ]
+    assert broken() == []
+
+
+def test_a_moved_promise_that_is_kept_is_met_and_one_kept_too_late_missed_though_nobody_looked() -> None:
+    kept, late = running(), running()
+    watch_all(now=DUE)
+    published(2, "{target: first_touch, hours: 16}")
+    follow_published_targets(play_ids=[kept.pk, late.pk], now=DUE + HOUR)
+    log_touch(play_ids=[kept.pk], channel="call", now=NOW + 2 * DAY)
+    log_touch(play_ids=[late.pk], channel="call", now=NOW + 2 * DAY + HOUR)
+    clock = clock_of(kept)
+    assert (clock.state, clock.breached_at, clock.excused_at) == ("met", DUE, DUE + HOUR)
+    clock = clock_of(late)
+    assert (clock.state, clock.breached_at, clock.excused_at) == ("missed", NOW + 2 * DAY, None)
+    assert (breaches_of(kept), breaches_of(late)) == ([DUE], [DUE, NOW + 2 * DAY])
+    assert broken() == []
+
+
+def test_a_promise_may_be_missed_as_often_as_it_is_moved() -> None:
+    play = running()
+    for number in (2, 3):
+        watch_all(now=NOW + (number - 1) * DAY)
+        published(number, f"{{target: first_touch, hours: {8 * number}}}")
+        follow(play, NOW + (number - 1) * DAY + HOUR)
+    close_plays(play_ids=[play.pk], outcome="lost", now=NOW + 9 * DAY)
+    clock = clock_of(play)
+    assert (clock.state, clock.breached_at) == ("missed", NOW + 3 * DAY)
+    assert breaches_of(play) == [DUE, NOW + 2 * DAY, NOW + 3 * DAY]
+    told = ClockEvent.objects.get(clock=clock, kind="breached", level=2)
+    assert (told.noticed_at, told.holder) == (NOW + 9 * DAY, play.owner)
+    assert Notice.objects.filter(event=told).count() == 1
+    assert broken() == []
+
+
+def test_what_a_person_has_excused_stays_so_when_it_is_missed_again_and_nobody_is_told() -> None:
+    play = running()
+    watch_all(now=DUE)
+    excuse_breaches(clock_ids=[clock_of(play).pk], reason="Fire drill", now=DUE)
+    published(2, "{target: first_touch, hours: 16}")
+    follow(play, DUE + HOUR)
+    told = Notice.objects.count()
+    watch_all(now=NOW + 9 * DAY)
+    clock = clock_of(play)
+    assert (clock.state, clock.breached_at, clock.excuse_reason) == ("breached", NOW + 2 * DAY, "Fire drill")
+    assert (clock.excused_at, clock.next_event_at) == (DUE, None)
+    assert breaches_of(play) == [DUE, NOW + 2 * DAY]
+    assert ClockEvent.objects.get(clock=clock, kind="breached", level=1).told is None
+    assert [rung for rung, _ in rungs_of(play)] == [1]
+    assert Notice.objects.count() == told
+    log_touch(play_ids=[play.pk], channel="call", now=NOW + 9 * DAY)
+    assert (clock_of(play).state, clock_of(play).excuse_reason) == ("missed", "Fire drill")
+    assert broken() == []
+
+
+# What it would come to
+
+
+def test_it_is_told_before_what_moving_plays_comes_to_and_nothing_is_done() -> None:
+    late, again, fine, kept = (running(EIGHT_HOURS, A_WEEK) for _ in range(4))
+    log_touch(play_ids=[kept.pk], channel="call", now=NOW)
+    log_touch(play_ids=[fine.pk], channel="call", now=NOW)
+    plays = [late.pk, again.pk, fine.pk, kept.pk]
+    watch_all(now=DUE)
+    published(2, "{target: first_touch, hours: 16}", "{target: closed, hours: 20, counting: wall}")
+    pause_plays(play_ids=[fine.pk], reason="Holidays", now=NOW + HOUR)
+    before = list(Clock.objects.order_by("pk").values()), TimelineEntry.objects.count(), Notice.objects.count()
+    seen = preview_published_targets(play_ids=plays, now=DUE)
+    assert before == (
+        list(Clock.objects.order_by("pk").values()),
+        TimelineEntry.objects.count(),
+        Notice.objects.count(),
+    )
+    # Two first touches run on, three closes are overdue, that of the paused play is not due.
+    assert seen == Moving(plays=4, promises=6, missed=3, excused=2)
+    follow_published_targets(play_ids=plays, now=DUE)
+    watch_all(now=DUE)
+    assert Clock.objects.filter(state="breached").count() == 3
+    assert preview_published_targets(play_ids=plays, now=DUE) == Moving(0, 0, 0, 0)
+    assert broken() == []
+
+
+def test_what_moving_comes_to_takes_the_same_number_of_queries_for_few_plays_or_many() -> None:
+    counts = []
+    for number in (2, 12):
+        plays = [running(EIGHT_HOURS, A_WEEK) for _ in range(number)]
+        published(2, "{target: first_touch, hours: 4}")
+        with CaptureQueriesContext(connection) as queries:
+            preview_published_targets(play_ids=[play.pk for play in plays], now=NOW + 2 * DAY)
+        counts.append(len(queries))
+        Play.objects.all().delete()
+    assert counts[0] == counts[1]
 
 
 def test_a_promise_that_was_broken_unseen_is_not_lost_when_it_is_called_off() -> None:

@@ -12,6 +12,7 @@ from csplaybooks.accounts.acts.members import change_member
 from csplaybooks.accounts.factories import TeamMemberFactory
 from csplaybooks.playbooks.acts.calendar_uses import delete_calendar_uses, make_calendar_use
 from csplaybooks.playbooks.acts.calendars import WeekHours, change_calendar, delete_calendars
+from csplaybooks.playbooks.acts.claiming import claim_plays
 from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays, take_back_plays
 from csplaybooks.playbooks.acts.plays import assign_plays, close_plays, log_touch, pause_plays, resume_plays
 from csplaybooks.playbooks.acts.recipes import publish_playbook, save_draft
@@ -228,6 +229,16 @@ def test_another_owner_brings_other_hours(nights: Calendar) -> None:
     assert broken() == []
 
 
+def test_whoever_claims_a_play_out_of_the_tray_brings_their_hours(nights: Calendar) -> None:
+    olga, clock = TeamMemberFactory(name="Olga"), running()
+    make_calendar_use(values={"calendar": nights, "member": olga}, now=NOW, actor=None)
+    Play.objects.filter(pk=clock.play_id).update(tray_at=NOW)
+    assert done(claim_plays(play_ids=[clock.play_id], now=NOW, actor=olga.user))
+    clock.refresh_from_db()
+    assert (clock.calendar, clock.due_at) == (nights, datetime(2026, 11, 17, 4, 0, tzinfo=UTC))
+    assert broken() == []
+
+
 def test_the_zone_of_a_member_moves_what_they_own() -> None:
     nina = TeamMemberFactory(name="Nina")
     clock = running(owner=nina)
@@ -282,6 +293,21 @@ def test_a_breach_stands_where_hours_move_the_due_time_behind_it(nights: Calenda
     assert clock.due_at == datetime(2026, 11, 17, 9, 0, tzinfo=UTC)
     assert (clock.state, clock.breached_at, clock.excused_at) == ("breached", NOW + DAY, None)
     assert ClockEvent.objects.filter(kind="breached").count() == 1
+    assert broken() == []
+
+
+@pytest.mark.parametrize(("late", "state"), [(timedelta(), "met"), (timedelta(microseconds=1), "missed")])
+def test_a_promise_that_other_hours_excuse_is_kept_up_to_its_new_due_time(late: timedelta, state: str) -> None:
+    clock = running()
+    watch_all(now=NOW + DAY)
+    mornings = CalendarFactory(key="mornings", is_default=False, blocks=[(day, 9 * 60, 13 * 60) for day in range(5)])
+    make_calendar_use(values={"calendar": mornings, "member": clock.play.owner}, now=NOW + DAY, actor=None)
+    assert due(clock, NOW + DAY) == NOW + 2 * DAY
+    assert (clock.state, clock.excused_at) == ("running", NOW + DAY)
+    assert done(log_touch(play_ids=[clock.play_id], channel="call", now=NOW + 2 * DAY + late))
+    clock.refresh_from_db()
+    # Where that is missed too, it is broken there.
+    assert (clock.state, clock.breached_at) == (state, NOW + DAY + (DAY if late else timedelta()))
     assert broken() == []
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from csplaybooks.accounts.factories import TeamMemberFactory
+from csplaybooks.playbooks.acts.calendar_uses import make_calendar_use
+from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays
 from csplaybooks.playbooks.acts.plays import assign_plays, close_plays, log_touch, pause_plays, resume_plays
 from csplaybooks.playbooks.factories import (
     CalendarFactory,
@@ -16,7 +18,7 @@ from csplaybooks.playbooks.factories import (
     PlaybookVersionFactory,
     PlayFactory,
 )
-from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, Clock, ClockEvent, Play
+from csplaybooks.playbooks.models import Calendar, CalendarBlock, CalendarDay, Clock, ClockEvent, Notice, Play
 from csplaybooks.playbooks.pipeline.clocks import start_clocks
 from csplaybooks.playbooks.pipeline.queue import retry_stuck
 from csplaybooks.playbooks.pipeline.sweep import watch_all
@@ -50,6 +52,11 @@ def owned(*targets: str, **more: Any) -> Play:
 def clock_of(play: Play, target: str = "first_touch") -> Clock:
     """The play's clock of a target, as it stands in the table."""
     return Clock.objects.get(play=play, target=target)
+
+
+def breaches() -> list[tuple[int, datetime]]:
+    """The breaches that stand written, by level, and when they were due."""
+    return list(ClockEvent.objects.filter(kind="breached").order_by("level").values_list("level", "due_at"))
 
 
 @pytest.fixture(autouse=True)
@@ -355,11 +362,85 @@ def test_a_written_breach_stays_and_is_excused_where_a_calendar_edit_moves_it(of
     assert broken() == []
     watch_all(now=NOW + DAY + 2 * HOUR)
     clock = clock_of(play)
-    assert (clock.state, clock.breached_at, clock.due_at) == ("breached", NOW + DAY, NOW + 2 * DAY)
+    assert (clock.state, clock.breached_at, clock.due_at) == ("running", NOW + DAY, NOW + 2 * DAY)
     assert clock.excused_at == NOW + DAY + 2 * HOUR
-    watch_all(now=NOW + 2 * DAY)
+    watch_all(now=NOW + 2 * DAY - MICROSECOND)
     assert clock_of(play).excused_at == clock.excused_at
-    assert ClockEvent.objects.filter(kind="breached").count() == 1
+    assert breaches() == [(0, NOW + DAY)]
+    assert broken() == []
+
+
+def test_an_excuse_that_a_later_due_time_brought_ends_when_that_passes(office: Calendar) -> None:
+    play = owned(EIGHT_HOURS)
+    watch_all(now=NOW + DAY)
+    CalendarDay.objects.create(calendar=office, day=NOW.date() + DAY)
+    Clock.objects.update(is_stale=True)
+    watch_all(now=NOW + DAY + HOUR)
+    watch_all(now=NOW + 2 * DAY)
+    clock = clock_of(play)
+    assert (clock.state, clock.breached_at, clock.excused_at) == ("breached", NOW + 2 * DAY, None)
+    assert breaches() == [(0, NOW + DAY), (1, NOW + 2 * DAY)]
+    # The day before it would have been due is worked after all: what was missed last stands.
+    CalendarDay.objects.all().delete()
+    Clock.objects.update(is_stale=True)
+    watch_all(now=NOW + 3 * DAY)
+    clock = clock_of(play)
+    assert (clock.state, clock.due_at, clock.breached_at) == ("breached", NOW + DAY, NOW + 2 * DAY)
+    assert broken() == []
+    # And what was due at a moment once is not missed there again.
+    CalendarDay.objects.create(calendar=office, day=NOW.date() + DAY)
+    Clock.objects.update(is_stale=True)
+    watch_all(now=NOW + 4 * DAY)
+    assert breaches() == [(0, NOW + DAY), (1, NOW + 2 * DAY)]
+    assert broken() == []
+
+
+def test_an_excuse_is_withdrawn_where_the_play_comes_back_to_who_missed_it() -> None:
+    carla, clara = TeamMemberFactory(name="Carla"), TeamMemberFactory(name="Clara", zone="America/New_York")
+    play = owned(SEVEN_HOURS, owner=carla)
+    watch_all(now=CLOSING)
+    assign_plays(play_ids=[play.pk], owner_id=clara.pk, now=CLOSING + MINUTE)
+    clock = clock_of(play)
+    assert (clock.state, clock.due_at, clock.excused_at) == ("running", CLOSING + 4 * HOUR, CLOSING + MINUTE)
+    # Half of the promise is used after lunch in New York: she is warned.
+    assert clock.next_event_at == CLOSING + 30 * MINUTE
+    assign_plays(play_ids=[play.pk], owner_id=carla.pk, now=CLOSING + 2 * MINUTE)
+    clock = clock_of(play)
+    assert (clock.state, clock.due_at, clock.excused_at) == ("breached", CLOSING, None)
+    # The ladder goes on from there.
+    assert clock.next_event_at == datetime(2026, 11, 17, 17, 0, tzinfo=UTC)
+    assert broken() == []
+    log_touch(play_ids=[play.pk], channel="call", now=NOW + 29 * DAY)
+    assert (clock_of(play).state, clock_of(play).excused_at) == ("missed", None)
+    assert breaches() == [(0, CLOSING)]
+    assert broken() == []
+
+
+def test_an_offer_that_is_not_answered_by_its_later_due_time_either_is_missed_there_and_told() -> None:
+    play, eve = owned(A_WEEK), TeamMemberFactory(ae=True)
+    offer_plays(play_ids=[play.pk], to_id=eve.pk, now=NOW)
+    watch_all(now=NOW + DAY)
+    nights = CalendarFactory(
+        key="nights", is_default=False, blocks=[(weekday, 20 * 60, 24 * 60) for weekday in range(5)]
+    )
+    make_calendar_use(values={"calendar": nights, "member": eve}, now=NOW + DAY, actor=None)
+    due = NOW + DAY + 14 * HOUR
+    # In two nights; until then no manager is told that it was missed.
+    watch_all(now=due - MINUTE)
+    clock = clock_of(play, "handoff_accepted")
+    assert (clock.state, clock.due_at, clock.breached_at) == ("running", due, NOW + DAY)
+    assert clock.excused_at == due - MINUTE
+    before = ClockEvent.objects.filter(kind="escalated").count(), Notice.objects.filter(kind="breached").count()
+    watch_all(now=due)
+    clock = clock_of(play, "handoff_accepted")
+    assert (clock.state, clock.breached_at, clock.excused_at) == ("breached", due, None)
+    assert breaches() == [(0, NOW + DAY), (1, due)]
+    event = ClockEvent.objects.get(kind="breached", level=1)
+    assert (event.holder, event.told) == (eve, eve)
+    assert ClockEvent.objects.filter(kind="escalated").count() == before[0] + 1
+    assert Notice.objects.filter(event=event).count() == 2
+    accept_plays(play_ids=[play.pk], now=due + MINUTE)
+    assert clock_of(play, "handoff_accepted").state == "missed"
     assert broken() == []
 
 

@@ -10,7 +10,7 @@ import pytest
 from csplaybooks.accounts.factories import AccountFactory, TeamMemberFactory
 from csplaybooks.playbooks.acts.plays import close_plays, pause_plays
 from csplaybooks.playbooks.acts.pruning import prune_next_events
-from csplaybooks.playbooks.acts.touches import forget_signals
+from csplaybooks.playbooks.acts.touches import Contact, forget_signals, log_contacts
 from csplaybooks.playbooks.contacts import play_named
 from csplaybooks.playbooks.factories import CalendarFactory, ClockFactory, PlayFactory
 from csplaybooks.playbooks.models import Lease, Play, Touch
@@ -130,15 +130,59 @@ def test_how_a_signal_names_a_play(properties: dict[str, Any], play: int | None)
 
 
 def test_what_lies_before_the_play_or_after_its_close_is_none_of_its_contacts() -> None:
+    # While another play has been open for long, signals of that time are listened to.
+    PlayFactory(opened_at=NOW - DAY)
     play = play_at()
     tell("email_sent", at=NOW - timedelta(seconds=1), id="before", now=NOW, play=play.pk)
     close_plays(play_ids=[play.pk], outcome="lost", now=NOW + 2 * HOUR)
     tell("email_sent", at=NOW + 3 * HOUR, id="after", play=play.pk)
     assert Touch.objects.count() == 0
-    # Told late, of the time when it was open.
-    play_at("other")
-    tell("email_sent", at=NOW + HOUR, id="late", now=NOW + 4 * HOUR, play=play.pk)
-    assert Touch.objects.get().play == play
+    assert broken() == []
+
+
+def test_of_contacts_that_are_told_together_the_earliest_keeps_the_promise() -> None:
+    play = play_at()
+    ClockFactory(play=play)
+    call = {"source": "crm", "account": "acme", "type": "call_logged"}
+    hours = (2, 1, 3)
+    take_in_signals(
+        items=[{**call, "external_id": f"{hour}", "occurred_at": (NOW + hour * HOUR).isoformat()} for hour in hours],
+        now=NOW + DAY,
+    )
+    run_triggers(now=NOW + DAY)
+    assert step_plays(now=NOW + DAY) >= len(hours)
+    assert (play.touches.count(), play.clocks.get().done_at) == (len(hours), NOW + HOUR)
+    assert broken() == []
+
+
+def test_a_signal_is_a_contact_of_a_play_once_however_often_it_is_told() -> None:
+    play = play_at()
+    tell("call_logged")
+    signal = Signal.objects.get()
+    told = Contact(play.pk, "call", "out", NOW + HOUR, "signal", signal_id=signal.pk)
+    assert log_contacts(contacts=[told], now=NOW + DAY) == [None]
+    # Nor twice in one call.
+    Touch.objects.all().delete()
+    first, again = log_contacts(contacts=[told, told], now=NOW + DAY)
+    assert (Touch.objects.get(), again) == (first, None)
+
+
+@pytest.mark.parametrize("open_since", [None, timedelta(0), 3 * HOUR])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_contact_told_late_is_of_the_play_that_was_open_then(open_since: timedelta | None, named: bool) -> None:
+    """Whatever is open by now: nothing, something older, or only what was opened after the contact was made."""
+    play = play_at()
+    close_plays(play_ids=[play.pk], outcome="lost", now=NOW + 2 * HOUR)
+    if open_since is not None:
+        PlayFactory(account=play.account if open_since else AccountFactory(), opened_at=NOW + open_since)
+    told: dict[str, Any] = {"play": play.pk} if named else {}
+    tell("email_sent", at=NOW + HOUR, id="late", now=NOW + 5 * HOUR, **told)
+    touch = Touch.objects.get()
+    assert (touch.play, touch.at) == (play, NOW + HOUR)
+    play.refresh_from_db()
+    assert play.stage == "closed"
+    tell("email_sent", at=NOW + 2 * HOUR + timedelta(seconds=1), id="after", now=NOW + 5 * HOUR, **told)
+    assert Touch.objects.count() == 1
     assert broken() == []
 
 

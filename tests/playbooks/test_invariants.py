@@ -389,6 +389,39 @@ def a_breach_before_the_due_time() -> int:
     return clock_with(state="breached", breached_at=NOW + HOUR, noticed_at=NOW + HOUR)
 
 
+def broken_and(**values: Any) -> int:
+    """A clock that was broken, with these values put in past the acts."""
+    clock = running().clocks.get()
+    watch_all(now=NOW + 48 * HOUR)
+    Clock.objects.update(**values)
+    return clock.pk
+
+
+def an_excuse_without_a_later_due_time() -> int:
+    return broken_and(excused_at=NOW + 48 * HOUR)
+
+
+def a_breach_that_counts_before_the_due_time() -> int:
+    clock = Clock.objects.get(pk=broken_and())
+    moved = clock.events.get(kind="breached").due_at - HOUR
+    clock.events.filter(kind="breached").update(due_at=moved)
+    Clock.objects.update(breached_at=moved, excused_at=NOW + 48 * HOUR)
+    return clock.pk
+
+
+def a_moved_promise_that_nobody_will_see_missed() -> int:
+    pk = a_breach_that_counts_before_the_due_time()
+    Clock.objects.update(state="running", next_event_at=None)
+    return pk
+
+
+def what_was_done_late_and_excused_by_nobody() -> int:
+    play = running()
+    log_touch(play_ids=[play.pk], channel="call", now=NOW + 90 * HOUR)
+    Clock.objects.update(excused_at=NOW + 90 * HOUR)
+    return play.clocks.get().pk
+
+
 def a_breach_on_a_clock_that_runs() -> int:
     clock = running().clocks.get()
     watch_all(now=NOW + 48 * HOUR)
@@ -490,6 +523,10 @@ BREAKERS: dict[str, list[Callable[[], int]]] = {
         a_clock_in_the_hours_of_somebody_else,
         a_breach_before_the_due_time,
         a_breach_on_a_clock_that_runs,
+        an_excuse_without_a_later_due_time,
+        a_breach_that_counts_before_the_due_time,
+        a_moved_promise_that_nobody_will_see_missed,
+        what_was_done_late_and_excused_by_nobody,
         a_pause_that_its_clock_does_not_know,
         a_promise_met_too_late,
         a_promise_missed_in_time,

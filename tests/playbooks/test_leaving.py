@@ -73,7 +73,8 @@ def test_all_that_waits_for_somebody_goes_to_others(
     assert waiting_for(carla) == Waiting(offers_by=1, owned=3, paused=1)
     assert leaving_in_words(carla, NOW) == [
         "1 play that they offered to others: taken back",
-        "3 plays of theirs go to others, 1 stay paused",
+        "3 plays of theirs go to others, 1 stay paused; unless you name somebody, by their routing: "
+        "2 plays to Dora, 1 play to Helper",
         "1 places at accounts are open",
         "1 reports go to their manager",
         "1 absences have nobody who stands in",
@@ -99,6 +100,35 @@ def test_all_that_waits_for_somebody_goes_to_others(
     told = TimelineEntry.objects.get(kind="teammember_left").text
     assert told.startswith("Carla has left the team: 1 play that they offered to others: taken back; 2 plays to Dora")
     assert broken() == []
+
+
+def test_it_is_told_before_to_whom_how_many_plays_would_go(
+    carla: TeamMember, dora: TeamMember, erik: TeamMember, mona: TeamMember
+) -> None:
+    """The numbers are those of the act: what is taken back gives Erik room, and what nobody has room for is told."""
+    TeamMember.objects.filter(pk__in=[dora.pk, erik.pk]).update(open_play_cap=1)
+    account = AccountFactory(ae=erik)
+    offered = owned(owner=carla, account=account, route="sales", routing={"owner": "ae"})
+    assert done(offer_plays(play_ids=[offered.pk], to_id=erik.pk, now=NOW))
+    others = [owned(owner=carla) for _ in range(3)]
+    before = leaving_in_words(carla, NOW)
+    given = "1 play to Dora", "1 play to Erik", "2 plays to Mona", "of these 2 plays in the tray: nobody has room"
+    assert before[1] == (
+        f"4 plays of theirs go to others; unless you name somebody, by their routing: {', '.join(given)}"
+    )
+    assert [Play.objects.get(pk=play.pk).owner for play in others] == [carla] * 3
+    left = leave_team(member_id=carla.pk, now=NOW + HOUR)
+    assert [line for line in left.lines() if line in given] == list(given)
+    assert (left.given, left.tray) == ({"Dora": 1, "Erik": 1, "Mona": 2}, 2)
+
+
+def test_where_nobody_could_take_their_plays_the_page_says_so(db: None) -> None:
+    alone = TeamMemberFactory(name="Alone")
+    owned(owner=alone)
+    assert leaving_in_words(alone, NOW) == [
+        "1 play of theirs goes to others. Nobody has room for all of the 1 play of Alone, and no manager stands above "
+        "them: name who takes them."
+    ]
 
 
 def test_offers_to_them_go_back_and_what_they_hold_goes_to_its_owner(

@@ -119,7 +119,9 @@ def test_a_stand_in_owns_it_and_chains_of_them_are_followed(recipe: PlaybookVers
     passed = f"{carla.name}, the account's CSM, is away until 2026-11-16"
     assert why(play) == f"{stand_in.name} owns it: stands in for the account's CSM; {passed}"
     AbsenceFactory(member=stand_in, first_day=TODAY, last_day=TODAY, stand_in=second)
-    assert owner_of(routed(recipe, AccountFactory(csm=carla))) == second
+    play = routed(recipe, AccountFactory(csm=carla))
+    assert owner_of(play) == second
+    assert why(play).startswith(f"{second.name} owns it: stands in for the account's CSM; ")
     # From tomorrow on she is back.
     assert owner_of(routed(recipe, AccountFactory(csm=carla)), NOW + timedelta(days=1)) == carla
 
@@ -300,6 +302,18 @@ class TestOffers:
         assert play.owner == carla
         said = TimelineEntry.objects.get(kind="play_not_offered", subject_id=play.pk).text
         assert said == "Not offered to an account executive: nobody is here and under their cap"
+
+    def test_what_is_offered_in_a_batch_counts_for_the_next_of_it(self, recipe: PlaybookVersion) -> None:
+        carla, erik = TeamMemberFactory(), TeamMemberFactory(ae=True, open_play_cap=2)
+        for _ in range(3):
+            routed(recipe, AccountFactory(csm=carla, ae=erik), "sales")
+        assert assign_owners(now=NOW) == 3
+        assert list(Play.objects.order_by("pk").values_list("state", "owner")) == [
+            ("offered", carla.pk),
+            ("offered", carla.pk),
+            ("working", carla.pk),
+        ]
+        assert Handoff.objects.filter(offered_to=erik).count() == 2
 
     def test_who_sells_and_owns_it_keeps_it(self, recipe: PlaybookVersion) -> None:
         erik = TeamMemberFactory(ae=True)

@@ -56,7 +56,9 @@ def test_what_stands_in_the_way_of_a_play_by_hand_is_named() -> None:
     assert refused("account", account_id=0).startswith("This account was deleted or merged")
     Account.objects.filter(pk=account.pk).update(deleted_at=NOW)
     assert refused("account").startswith("This account was deleted or merged")
-    Account.objects.filter(pk=account.pk).update(deleted_at=None)
+    Account.objects.filter(pk=account.pk).update(deleted_at=None, merged_into=AccountFactory())
+    assert refused("account").startswith("This account was deleted or merged")
+    Account.objects.filter(pk=account.pk).update(merged_into=None)
     open_play_by_hand(account_id=account.pk, playbook_id=playbook.pk, reason="They asked.", now=NOW)
     assert refused("account") == "Acme has an open play of this motion already: Seat expansion."
     assert Play.objects.count() == 1

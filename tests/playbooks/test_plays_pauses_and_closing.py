@@ -55,6 +55,17 @@ def test_a_paused_play_that_is_reassigned_stays_paused_and_wakes_when_it_was_to(
     assert broken() == []
 
 
+def test_of_several_pauses_a_reassigned_play_goes_on_with_the_last() -> None:
+    play = owned()
+    pause_plays(play_ids=[play.pk], reason="Holidays", wakes_at=NOW + DAY, now=NOW)
+    resume_plays(play_ids=[play.pk], now=NOW + HOUR)
+    pause_plays(play_ids=[play.pk], reason="A reorganisation", wakes_at=NOW + 3 * DAY, now=NOW + 2 * HOUR)
+    assert done(assign_plays(play_ids=[play.pk], owner_id=TeamMemberFactory().pk, now=NOW + 3 * HOUR))
+    pause = Pause.objects.get(interval__valid_to=None)
+    assert (pause.reason, pause.wakes_at) == ("A reorganisation", NOW + 3 * DAY)
+    assert broken() == []
+
+
 def test_a_play_that_is_paused_until_later_does_not_expire_meanwhile() -> None:
     play = owned(expires_at=NOW + DAY)
     pause_plays(play_ids=[play.pk], reason="Holidays", wakes_at=NOW + 3 * DAY, now=NOW + HOUR)

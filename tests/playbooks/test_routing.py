@@ -10,26 +10,31 @@ from typing import Any
 
 import pytest
 import yaml
+from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from csplaybooks.accounts.factories import (
     AbsenceFactory,
     AccountFactory,
     AccountIdentityFactory,
+    ApiTokenFactory,
     TeamMemberFactory,
 )
-from csplaybooks.accounts.models import TeamMember
+from csplaybooks.accounts.models import Account, TeamMember
 from csplaybooks.playbooks.acts.handoffs import accept_plays, offer_plays
-from csplaybooks.playbooks.acts.plays import assign_plays, open_play_by_hand
+from csplaybooks.playbooks.acts.plays import assign_plays, close_plays, open_play_by_hand
 from csplaybooks.playbooks.factories import DRAFT, CalendarFactory, PlaybookFactory, PlaybookVersionFactory, PlayFactory
-from csplaybooks.playbooks.models import Handoff, Play, PlaybookVersion, Route
+from csplaybooks.playbooks.models import Handoff, Play, Playbook, PlaybookVersion, Route
 from csplaybooks.playbooks.pipeline.owners import assign_owners
 from csplaybooks.playbooks.routing import compare, dry_run, dry_runs, recipes_of
 from tests.playbooks.plays import NOW, done, owned
 
 pytestmark = pytest.mark.django_db
+
+URL = "/api/v1/routing/"
 
 RULES = [
     {"route": "sales", "when": {"segments": ["enterprise"], "tags": ["strategic"]}},
@@ -121,6 +126,8 @@ def test_what_it_says_is_what_happens(recipe: PlaybookVersion, segment: str, peo
     offer = Handoff.objects.filter(play=play).first()
     assert (offer and offer.offered_to_id) == run.offer_to_id
     assert asked(recipe, account).has_open_play
+    assert done(close_plays(play_ids=[play.pk], outcome="expired", now=NOW))
+    assert not asked(recipe, account).has_open_play
 
 
 def test_many_playbooks_are_asked_about_with_seven_queries(recipe: PlaybookVersion) -> None:
@@ -214,6 +221,12 @@ class TestCommand:
         text = self.said("--account", "crm:a-1")
         assert "Seats (seats): CSM conversation; Carla: the account's CSM" in text
         assert "rule 2, E-mail: the segment is unknown, asked for Small business" in text
+        assert self.said("--account", "a-1") == text
+        # Of two accounts with one id its source is asked for.
+        AccountIdentityFactory(account=customer(), source="mail", external_id="a-1")
+        with pytest.raises(CommandError, match="Give it as source:id"):
+            self.said("--account", "a-1")
+        assert self.said("--account", "crm:a-1") == text
         (answer,) = json.loads(self.said("--account", str(account.pk), "--playbook", "seats", "--json"))
         assert (answer["route"], answer["rule"], answer["owner"]["name"]) == ("csm", 3, "Carla")
         lowered = self.said("--account", str(account.pk), "--ceiling", "email", "--draft", "--playbook", "seats")
@@ -246,6 +259,49 @@ class TestCommand:
             self.said("--playbook", "new")
         with pytest.raises(CommandError, match="The draft of new"):
             self.said("--playbook", "new", "--draft")
+
+
+class TestApi:
+    """`GET /api/v1/routing/`."""
+
+    def told(self, client: Client, **asked: Any) -> Any:
+        """What it answers of the playbook."""
+        (answer,) = client.get(URL, {"account": "acme", **asked}).json()["results"]
+        return answer
+
+    def test_it_tells_what_would_become_of_a_play(self, recipe: PlaybookVersion) -> None:
+        carla = TeamMemberFactory(name="Carla")
+        customer(csm=carla, identity__external_id="acme")
+        playbook = recipe.playbook
+        draft = playbook.draft.replace("route: csm", "route: sales")
+        amount = "amount: {rule: fixed, amount_minor: 1234567}\n"
+        Playbook.objects.filter(pk=playbook.pk).update(draft=draft + amount)
+        api = Client(headers={"authorization": f"Token {ApiTokenFactory().value}"})
+        runs = self.told(api)
+        assert (runs["playbook"], runs["playbook_version"], runs["route"], runs["rule"]) == ("seats", 1, "csm", 3)
+        assert (runs["owner"], runs["why"]) == ({"id": carla.pk, "name": "Carla"}, "the account's CSM")
+        assert [rule["fits"] for rule in runs["rules"]] == [False, False, True]
+        assert self.told(api, ceiling="email")["route"] == "email"
+        drafted = self.told(api, playbook="seats", draft="true")
+        assert (drafted["playbook_version"], drafted["route"]) == (None, "sales")
+        assert (runs["expected_amount"], drafted["expected_amount"]) == (None, "12345.67")
+        assert api.get(URL, {"account": "acme", "playbook": "none"}).status_code == 404
+        Playbook.objects.update(is_active=False)
+        assert api.get(URL, {"account": "acme"}).json()["results"] == []
+        # By its name it is told all the same.
+        assert self.told(api, playbook="seats")["route"] == "csm"
+
+    def test_who_sees_an_account_for_the_sake_of_a_play_is_not_told_of_it(self, recipe: PlaybookVersion) -> None:
+        carla, erik = TeamMemberFactory(), TeamMemberFactory(ae=True)
+        account = customer(csm=carla, identity__external_id="acme")
+        play = owned(account=account, owner=carla, recipe__playbook__motion="cross_sell")
+        assert done(offer_plays(play_ids=[play.pk], to_id=erik.pk, now=NOW))
+        assert Account.objects.visible_to(erik.user).get() == account
+        for member, status in ((carla, 200), (erik, 404)):
+            member.user.user_permissions.add(Permission.objects.get(codename="view_play"))
+            client = Client()
+            client.force_login(member.user)
+            assert client.get(URL, {"account": "acme"}).status_code == status
 
 
 def test_assigned_by_hand_it_differs(recipe: PlaybookVersion) -> None:

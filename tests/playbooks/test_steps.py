@@ -148,15 +148,46 @@ def test_a_trial_ends_when_the_feature_was_used() -> None:
     PlayStep.objects.update(is_stale=True)
     step_plays(now=NOW + 2 * HOUR)
     assert states(play) == ["current", "waiting"]
+    # Nor by one that its sender took back, of another feature in truth.
+    here = {"account": play.account, "type": used}
+    wrong = SignalFactory(**here, occurred_at=NOW + 2 * HOUR, properties={"feature": "dashboards"})
+    SignalFactory(**here, occurred_at=NOW + 2 * HOUR, properties={"feature": "boards"}, corrects=wrong)
+    PlayStep.objects.update(is_stale=True)
+    step_plays(now=NOW + 2 * HOUR)
+    assert states(play) == ["current", "waiting"]
     signal = SignalFactory(
         account=play.account, type=used, occurred_at=NOW + 2 * HOUR, properties={"feature": "dashboards"}
     )
     PlayStep.objects.update(is_stale=True)
     step_plays(now=NOW + 3 * HOUR)
     assert (states(play), step(play).done_at) == (["done", "current"], signal.occurred_at)
+    assert (step(play).note, story(play)) == (
+        "The feature was used.",
+        ["Seats: Step 1 ended, the feature was used: Open it."],
+    )
     unused = playing([{"kind": "trial", "text": "Open it.", "feature": "dashboards"}, CALL])
     step_plays(now=NOW + 14 * DAY)
     assert states(unused) == ["done", "current"]
+    assert (step(unused).note, story(unused)) == (
+        "Its time is over.",
+        ["Seats: Step 1 ended, its time is over: Open it."],
+    )
+
+
+def test_a_use_before_a_trial_began_does_not_end_it_whatever_else_is_looked_at() -> None:
+    FeatureFactory(key="dashboards")
+    trial = {"kind": "trial", "text": "Open it.", "feature": "dashboards", "days": 14}
+    early, late = playing([trial, CALL]), playing([trial, CALL], now=NOW + 2 * HOUR)
+    for play in (early, late):
+        SignalFactory(
+            account=play.account,
+            type=SignalTypeFactory(key="feature_used"),
+            occurred_at=NOW + HOUR,
+            properties={"feature": "dashboards"},
+        )
+    PlayStep.objects.update(is_stale=True)
+    step_plays(now=NOW + 3 * HOUR)
+    assert (states(early), states(late)) == (["done", "current"], ["current", "waiting"])
 
 
 def test_a_prompt_is_done_when_it_was_shown_even_before_its_turn() -> None:
@@ -179,7 +210,7 @@ def test_a_prompt_is_done_when_it_was_shown_even_before_its_turn() -> None:
     PlayStep.objects.filter(state="current").update(is_stale=True)
     step_plays(now=NOW + 2 * HOUR)
     assert states(play) == ["done", "done", "current"]
-    assert step(play, 2).done_at == NOW + HOUR
+    assert (step(play, 2).done_at, step(play, 2).note) == (NOW + HOUR, "The prompt was shown.")
     assert broken() == []
 
 

@@ -85,12 +85,13 @@ def test_each_rung_is_climbed_once_at_its_own_time(play: Play) -> None:
     assert broken() == []
 
 
-def test_after_downtime_everybody_is_told_once_with_one_line(play: Play) -> None:
+def test_after_downtime_everybody_is_told_once_and_the_breach_and_the_last_rung_are_told(play: Play) -> None:
     late = NOW + 99 * HOUR
     watch_all(now=late)
     assert told() == ALL
     assert set(ClockEvent.objects.values_list("noticed_at", flat=True)) == {late}
-    (line,) = TimelineEntry.objects.filter(kind__startswith="clock_")
+    breach, line = TimelineEntry.objects.filter(kind__startswith="clock_").order_by("pk")
+    assert (breach.text, breach.at) == ("First touch: the promise was missed", DUE)
     assert line.text == "First touch: still open after the promise was missed; rung 4 of the ladder"
     assert (line.at, line.recorded_at) == (NOW + 8 * HOUR, late)
     assert broken() == []

@@ -33,6 +33,7 @@ from csplaybooks.playbooks.models import (
     Touch,
 )
 from csplaybooks.playbooks.pipeline.sender import CLAIMED_FOR, give_up_on_the_dead
+from csplaybooks.playbooks.pokes import pokes_silenced
 from csplaybooks.playbooks.runs import matches_after, replay_run
 from tests.crash.company import waiting
 from tests.storm.journal import Deed, Told, read_journals
@@ -66,8 +67,11 @@ class Check:
 
 def check_all(storm: Storm) -> list[Check]:
     """Everything that must be true, once nobody is alive any more."""
-    # Whoever was killed while a mail was under way holds it for a while: this is after that.
-    give_up_on_the_dead(timezone.now() + CLAIMED_FOR)
+    # Whoever was killed while a mail was under way holds it for a while: this is after that. Who is told of it has no
+    # mail yet, because no cluster is there to write it.
+    end = timezone.now() + CLAIMED_FOR
+    with pokes_silenced():
+        give_up_on_the_dead(end)
     told = read_journals(storm.journals)
     checks: list[Callable[[], Check]] = [
         lambda: _weather(storm),
@@ -79,7 +83,7 @@ def check_all(storm: Storm) -> list[Check]:
         _openings,
         lambda: _collisions(told),
         _steps_and_contacts,
-        _notices,
+        lambda: _notices(end),
         lambda: _mails(storm.mails),
         _queues,
         _replays,
@@ -190,22 +194,31 @@ def _faults_of(clock: Clock, pauses: list[tuple[datetime, datetime]], events: li
     is_late = due < done
     if is_late != (clock.state == "missed") and due != done:
         yield f"due {due}, done {done}"
-    # Who did it in time may have written it down after the watcher had been there: then it is excused.
-    # So it is where they paused before it was due, which moves the due time behind the breach.
-    told_late = clock.breached_at is not None and clock.excused_at is not None and done <= max(due, clock.breached_at)
-    if (clock.breached_at is not None) != (clock.state == "missed") and not told_late:
-        yield f"due {due}, breached {clock.breached_at}"
-    if clock.breached_at not in (None, due) and clock.excused_at is None:
+    # Who did it in time may have written it down after the watcher had been there: then it is excused. So it is where
+    # they paused before it was due, which moves the due time behind the breach; and the clock runs on to that.
+    if clock.state == "missed" and clock.breached_at != due:
         yield f"breached {clock.breached_at}, due {due}"
+    counts = clock.state == "missed" or clock.breached_at is None
+    if not clock.excuse_reason and (clock.excused_at is None) != counts:
+        yield f"breached {clock.breached_at}, excused {clock.excused_at}"
+    breaches = sorted((event for event in events if event.kind == "breached"), key=lambda event: event.level)
+    missed = [event.due_at for event in breaches]
+    if [event.level for event in breaches] != list(range(len(breaches))) or missed != sorted(set(missed)):
+        yield f"breached {[(event.level, event.due_at) for event in breaches]}"
+    if clock.breached_at != (missed[-1] if missed else None):
+        yield f"breached {clock.breached_at}, its events at {missed}"
     there = Counter((event.kind, event.level) for event in events)
-    if any(count > 1 for count in there.values()) or (clock.breached_at is not None) != (("breached", 0) in there):
+    if any(count > 1 for count in there.values()):
         yield f"events {there}"
     seconds = {("breached", 0): float(clock.promised_seconds)}
     seconds |= {("warned", percent): clock.promised_seconds * percent / 100 for percent in clock.warn_percents}
     rungs = enumerate(clock.escalation_waits, start=1)
     seconds |= {("escalated", rung): clock.promised_seconds + wait for rung, wait in rungs}
     for event in events:
-        length = seconds.get((event.kind, event.level))
+        run, step = (event.level, 0) if event.kind == "breached" else divmod(event.level, ClockEvent.RUN)
+        if run > len(breaches) or (event.kind == "escalated" and run == len(breaches)):
+            yield f"{event} of a run of which there is no breach"
+        length = seconds.get((event.kind, step))
         # Of a pause that was told of late, too, the watcher knew nothing.
         known = [] if length is None else [_moment(clock, length, pauses[:last]) for last in range(len(pauses) + 1)]
         if event.due_at not in known or event.noticed_at < event.due_at:
@@ -290,7 +303,7 @@ def _steps_and_contacts() -> Check:
     drafts = MailDraft.objects.values_list("pk", "state", "touch", "delivery__state")
     for pk, state, touch, delivery in drafts.iterator():
         check.expect(
-            state in ("sent", "suppressed", "discarded", "failed") or (state, delivery) == ("queued", "unclear"),
+            state in ("sent", "suppressed", "discarded", "failed") or (state, delivery) == ("unclear", "unclear"),
             f"draft {pk} is {state}, its mail {delivery}",
         )
         check.expect((state == "sent") == (delivery == "sent"), f"draft {pk} is {state}, its mail {delivery}")
@@ -302,13 +315,13 @@ def _steps_and_contacts() -> Check:
     return check
 
 
-def _notices() -> Check:
-    """Each notice has come to its end: a mail, the digest, or neither; each thing is told to each once."""
+def _notices(end: datetime) -> Check:
+    """Each notice has come to its end, but those of the `end`: a mail, the digest, or neither; each once to each."""
     check = Check("notices: each with its end")
     ways = Counter(Notice.objects.order_by().values_list("way", flat=True))
     check.count = ways.total()
     check.note = ", ".join(f"{count:,} {way}" for way, count in ways.most_common())
-    waiting_for_mail = Notice.objects.filter(way=Notice.Way.NOW, delivery__isnull=True).count()
+    waiting_for_mail = Notice.objects.filter(way=Notice.Way.NOW, delivery__isnull=True, at__lt=end).count()
     check.expect(waiting_for_mail == 0, f"{waiting_for_mail} notices wait for their mail")
     carried = set(Notice.objects.filter(delivery__isnull=False).order_by().values_list("delivery", flat=True))
     mails = set(Delivery.objects.filter(kind=Delivery.Kind.NOTICE).values_list("pk", flat=True))

@@ -11,12 +11,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from csplaybooks.accounts.models import Account, AccountIdentity
+from csplaybooks.accounts.models import Account
 from csplaybooks.admin_base.export import cell
+from csplaybooks.api.problems import Problem
 from csplaybooks.playbooks.document import DocumentError
 from csplaybooks.playbooks.management.pipes import CUT_SHORT, let_go
 from csplaybooks.playbooks.models import Play, Playbook, Route
 from csplaybooks.playbooks.routing import DryRun, compare, dry_runs, recipes_of
+from csplaybooks.signals.api_queries import account_named
 
 
 class Command(BaseCommand):
@@ -31,7 +33,9 @@ class Command(BaseCommand):
         """What is asked about, and how it is told."""
         parser.add_argument("--playbook", metavar="KEY", help="This playbook alone (default: all that run).")
         parser.add_argument("--draft", action="store_true", help="With --playbook: its draft, not what runs.")
-        parser.add_argument("--account", metavar="ID", help="An account: its number, or an external id as source:id.")
+        parser.add_argument(
+            "--account", metavar="ID", help="An account: its number, or an external id, also as source:id."
+        )
         parser.add_argument("--ceiling", choices=Route.values, help="With --account: the highest route allowed.")
         parser.add_argument("--csv", action="store_true", help="The plays that differ as CSV.")
         parser.add_argument("--json", action="store_true", help="With --account: everything, as JSON.")
@@ -116,14 +120,18 @@ class Command(BaseCommand):
 
 
 def _account(text: str) -> Account:
-    """The account of a number, or of an external id with its source. Raises CommandError."""
-    there = Account.objects.filter(deleted_at__isnull=True, merged_into__isnull=True)
-    source, colon, external_id = text.partition(":")
-    if colon:
-        known = AccountIdentity.objects.filter(source=source, external_id=external_id).values("account")
-        account: Account | None = there.filter(pk__in=known).first()
-    else:
-        account = there.filter(pk=int(text)).first() if text.isascii() and text.isdigit() else None
-    if account is None:
-        raise CommandError(f"There is no account {text}: give its number, or its external id as source:id.")
-    return account
+    """The account of a number, or of an external id, with its source or without. Raises CommandError."""
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        there = Account.objects.filter(deleted_at__isnull=True, merged_into__isnull=True)
+        account: Account | None = there.filter(pk=int(text)).first()
+        if account is not None:
+            return account
+    try:
+        called: Account = Account.objects.get(pk=account_named(None, text, None))
+    except Problem as problem:
+        if problem.code != "unknown_account":
+            raise CommandError(f"{problem.message} Give it as source:id.") from problem
+        raise CommandError(
+            f"There is no account {text}: give its number, or its external id, also as source:id."
+        ) from problem
+    return called
