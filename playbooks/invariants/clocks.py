@@ -171,8 +171,8 @@ def _follows(
     due = due_if_ever(calendar, clock.started_at, timedelta(seconds=clock.promised_seconds), pauses)
     # What happens at the very instant of the due time may come before the watcher or after it.
     if clock.done_at is not None:
-        if clock.calendar_id in edited and edited[clock.calendar_id] > clock.done_at:
-            # What was kept or broken by the hours of its time stays so.
+        if clock.calendar_id in edited and edited[clock.calendar_id] >= clock.done_at:
+            # What was kept or broken by the hours of its time stays so; at one instant the edit may come after the end.
             due = clock.due_at
         if clock.state == Clock.State.MISSED:
             return _is_excused_if(clock, False) and due is not None and due <= clock.done_at

@@ -149,7 +149,7 @@ def test_calendar_is_made_with_hours_and_days(boss):
         ({"blocks-0-end_minute": "08:00"}, "__all__"),
         ({"blocks-0-end_minute": "25:61"}, "end_minute"),
         ({"blocks-0-end_minute": "noon"}, "end_minute"),
-        ({"blocks-0-start_minute": "24:00", "blocks-0-end_minute": "25:00"}, "__all__"),
+        ({"blocks-0-start_minute": "24:00", "blocks-0-end_minute": "25:00"}, "start_minute"),
     ],
 )
 def test_impossible_calendar_stands_on_the_form_and_is_not_kept(boss, values, field):

@@ -321,6 +321,19 @@ def test_what_ended_keeps_the_hours_of_its_time(office: Calendar, nights: Calend
     assert broken() == []
 
 
+def test_hours_edited_at_the_instant_of_an_end_change_nothing_about_it(office: Calendar) -> None:
+    clock = running("{target: closed, hours: 8}")
+    late = clock.due_at + timedelta(minutes=1)
+    watch_all(now=late)
+    assert done(close_plays(play_ids=[clock.play_id], outcome="won", now=late))
+    week = [WeekHours(weekday, 9 * 60, 10 * 60) for weekday in range(5)]
+    change_calendar(calendar_id=office.pk, values={}, week=week, now=late, actor=None)
+    watch_all(now=late)
+    clock.refresh_from_db()
+    assert (clock.state, clock.done_at) == ("missed", late)
+    assert broken() == []
+
+
 def test_an_offer_runs_and_lapses_in_the_hours_of_whoever_is_asked(nights: Calendar) -> None:
     clock, eve = running(), TeamMemberFactory(ae=True)
     offer_plays(play_ids=[clock.play_id], to_id=eve.pk, now=NOW)
