@@ -323,7 +323,9 @@ def test_what_ended_keeps_the_hours_of_its_time(office: Calendar, nights: Calend
 
 def test_hours_edited_at_the_instant_of_an_end_change_nothing_about_it(office: Calendar) -> None:
     clock = running("{target: closed, hours: 8}")
-    late = clock.due_at + timedelta(minutes=1)
+    promised = due(clock)
+    assert promised
+    late = promised + timedelta(minutes=1)
     watch_all(now=late)
     assert done(close_plays(play_ids=[clock.play_id], outcome="won", now=late))
     week = [WeekHours(weekday, 9 * 60, 10 * 60) for weekday in range(5)]
