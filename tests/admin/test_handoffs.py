@@ -85,8 +85,9 @@ def test_of_an_offer_to_somebody_who_is_away_it_is_told(csm, eve, play):
     away = {"first_day": NOW.date(), "last_day": date(2026, 12, 5)}
     AbsenceFactory(member=eve, stand_in=ben, **away)
     offer = act(csm, Play, "offer_plays", [play])
-    choices = [label for _, label in offer.context["form"].fields["to"].choices]
-    assert choices == ["---------", "Al", "Eve (away until 5 Dec, Ben stands in)"]
+    # What Django says for "nobody chosen yet" is another with each version.
+    choices = [label for value, label in offer.context["form"].fields["to"].choices if value]
+    assert choices == ["Al", "Eve (away until 5 Dec, Ben stands in)"]
     # Whoever is there in the end.
     AbsenceFactory(member=ben, stand_in=dan, **away)
     answer = act(csm, Play, "offer_plays", [play], perform="1", to=eve.pk)
